@@ -1,0 +1,52 @@
+# Flags for our own targets only: proxyvpn::flags. What lwIP gets is in Lwip.cmake.
+add_library(proxyvpn_common INTERFACE)   # sanitizers and hardening: every target, lwIP too
+add_library(proxyvpn_flags INTERFACE)
+target_link_libraries(proxyvpn_flags INTERFACE proxyvpn_common)
+# -iquote, not -I: a "netlink/socket.h" of ours must never shadow libnl's <netlink/socket.h>.
+target_compile_options(proxyvpn_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-iquote${CMAKE_SOURCE_DIR}/src>
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wswitch-enum
+  $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast>
+  $<$<BOOL:${PROXYVPN_WERROR}>:-Werror>)
+target_compile_definitions(proxyvpn_common INTERFACE _GNU_SOURCE)
+
+if(PROXYVPN_SANITIZE)
+  target_compile_options(proxyvpn_common INTERFACE
+    -fsanitize=${PROXYVPN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(proxyvpn_common INTERFACE -fsanitize=${PROXYVPN_SANITIZE})
+endif()
+if(PROXYVPN_FUZZ)
+  target_compile_options(proxyvpn_common INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(PROXYVPN_HARDENED)
+  target_compile_options(proxyvpn_common INTERFACE
+    -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  target_link_options(proxyvpn_common INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+  include(CheckPIESupported)
+  check_pie_supported()
+  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+endif()
+
+# proxyvpn_room(name SOURCES a.cc ... [LIBS rooms and libraries ...] [PRIVATE_LIBS ...])
+function(proxyvpn_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
+  add_library(proxyvpn_${name} STATIC ${ROOM_SOURCES})
+  target_link_libraries(proxyvpn_${name} PUBLIC ${ROOM_LIBS} PRIVATE proxyvpn_flags ${ROOM_PRIVATE_LIBS})
+endfunction()
+
+# proxyvpn_test(name SOURCES a_test.cc ... [LIBS ...] [LABELS unit|netns])
+# One binary per room; each case is its own ctest test and so its own process.
+function(proxyvpn_test name)
+  if(NOT PROXYVPN_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(TEST "" "LABELS" "SOURCES;LIBS" ${ARGN})
+  if(NOT TEST_LABELS)
+    set(TEST_LABELS unit)
+  endif()
+  add_executable(${name} ${TEST_SOURCES})
+  target_link_libraries(${name} PRIVATE ${TEST_LIBS} proxyvpn_flags GTest::gtest GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABELS} TIMEOUT 60 DISCOVERY_TIMEOUT 60)
+endfunction()

@@ -1,0 +1,56 @@
+#pragma once
+// What the user asked for, checked. The command line (and later a file) ends here; everybody else
+// sees only this.
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ip.h"
+#include "connect/proxy_url.h"
+#include "firewall/firewall.h"
+#include "firewall/policy.h"
+#include "netlink/plan.h"
+
+namespace proxyvpn::app {
+
+struct Config {
+  // Proxy
+  connect::ProxyUrl proxy;
+  std::vector<IpAddress> proxy_ips;  // --proxy-ip: no resolution
+  milliseconds connect_timeout{10'000};  // TCP connect and CONNECT reply together, per flow
+  unsigned preconnect = 0;               // --preconnect: idle connections to the proxy held ready
+
+  // Network
+  std::string tun_name = "tun0";
+  Cidr tun_cidr{};                 // --tun-cidr, default 10.255.255.1/30
+  std::optional<Cidr> tun_cidr6;   // default fd70:7278:7976::1/126, absent on kernels without IPv6
+  std::uint32_t mtu = 1500;
+  std::vector<IpAddress> dns;      // --dns and --allow-dns; empty: from the system
+  std::vector<Cidr> exclude;       // --exclude
+  bool allow_lan = false;
+  std::vector<uid_t> exempt_users;  // --exempt-user
+  bool killswitch = true;
+  bool egress_guard = false;
+  bool persist_killswitch = false;
+  firewall::Backend backend = firewall::Backend::Auto;  // --firewall
+  firewall::Marks marks{};                              // --mark-capture, --mark-bypass, --mark-mask
+  std::uint32_t table = netlink::kDefaultTable;         // --route-table
+  std::uint32_t rule_priority = netlink::kDefaultRulePriority;          // --rule-priority
+  std::uint32_t fallback_priority = netlink::kDefaultFallbackPriority;  // --fallback-priority
+  bool offload = true;                                  // --no-offload
+
+  // General
+  std::string state_dir = "/run/proxyvpn";
+  unsigned workers = 0;          // 0: by the number of cores
+  std::uint64_t memory_budget = 256ull << 20;  // bytes for all windows of all flows of a worker
+  bool verbose = false;
+  bool dry_run = false;
+  bool keep_logs = false;
+  bool detach = false;
+};
+
+}  // namespace proxyvpn::app

@@ -1,0 +1,36 @@
+#pragma once
+// The data plane: reactor, TUN I/O, stack and tunnels in one single-threaded process without
+// privileges. It is given its descriptors and its numbers; it opens nothing itself.
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "app/worker_stats.h"
+#include "base/clock.h"
+#include "base/ip.h"
+#include "base/unique_fd.h"
+#include "connect/http_connect.h"
+#include "tun/packet_io.h"
+
+namespace proxyvpn::app {
+
+struct EngineConfig {
+  UniqueFd tun;       // one queue of the TUN device, non-blocking
+  tun::Offloads offloads;
+  std::uint32_t mtu = 1500;
+  UniqueFd channel;   // to the supervisor, see worker_protocol.h; its end ends the engine
+  WorkerStats* stats = nullptr;  // not owned; may be null
+  std::vector<Endpoint> proxies;  // in order of preference; at least one
+  std::optional<connect::Credentials> credentials;
+  milliseconds connect_timeout{10'000};
+  unsigned preconnect = 0;
+  std::uint64_t memory_budget = 256ull << 20;
+  bool verbose = false;
+};
+
+// Runs until Stop or the end of the channel; every flow is reset before it returns.
+// Returns the process's exit status. The caller has already dropped privileges and, except under
+// sanitizers, installed the seccomp filter of app/sandbox.
+int run_engine(EngineConfig config) noexcept;
+
+}  // namespace proxyvpn::app

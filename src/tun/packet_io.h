@@ -1,0 +1,38 @@
+#pragma once
+// Where IP packets come from and go to: the TUN device, or a test's double.
+#include <linux/virtio_net.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace proxyvpn::tun {
+
+enum class IoStatus : std::uint8_t { Ok, WouldBlock, Eof, Failed };
+
+inline constexpr std::size_t kVnetHeader = sizeof(virtio_net_hdr);  // 10 bytes, without num_buffers
+inline constexpr std::size_t kLargestFrame = 65535 + 40;            // an IPv6 payload of 65535 and its header
+
+// What the other side can do; decides how the stack builds frames.
+struct Offloads {
+  bool vnet_header = false;    // every frame carries a virtio_net_hdr (tun.rst, IFF_VNET_HDR)
+  bool checksum = false;       // partial checksums are welcome both ways (TUN_F_CSUM)
+  bool segmentation = false;   // frames beyond the MTU, cut by gso_size (TUN_F_TSO4, TUN_F_TSO6)
+};
+
+class PacketIo {
+ public:
+  virtual ~PacketIo() = default;
+  [[nodiscard]] virtual Offloads offloads() const noexcept = 0;
+  // Readable when a frame waits.
+  [[nodiscard]] virtual int fd() const noexcept = 0;
+  // One frame into `buffer` (kVnetHeader + kLargestFrame bytes when vnet_header, else without).
+  // Ok: `*length` bytes were written, the header included.
+  virtual IoStatus read(std::span<std::uint8_t> buffer, std::size_t* length) noexcept = 0;
+  // One frame, gathered; the first piece begins with the virtio_net_hdr when vnet_header is on.
+  // WouldBlock: the queue is full, the frame was not taken.
+  virtual IoStatus write(std::span<const iovec> pieces) noexcept = 0;
+};
+
+}  // namespace proxyvpn::tun
