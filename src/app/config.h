@@ -20,32 +20,32 @@ namespace proxyvpn::app {
 struct Config {
   // Proxy
   connect::ProxyUrl proxy;
-  std::vector<IpAddress> proxy_ips;  // --proxy-ip: no resolution
+  std::vector<IpAddress> proxy_ips;      // --proxy-ip: no resolution
   milliseconds connect_timeout{10'000};  // TCP connect and CONNECT reply together, per flow
   unsigned preconnect = 0;               // --preconnect: idle connections to the proxy held ready
 
   // Network
   std::string tun_name = "tun0";
-  Cidr tun_cidr{};                 // --tun-cidr, default 10.255.255.1/30
-  std::optional<Cidr> tun_cidr6;   // default fd70:7278:7976::1/126, absent on kernels without IPv6
+  Cidr tun_cidr{};                // --tun-cidr, default 10.255.255.1/30
+  std::optional<Cidr> tun_cidr6;  // default fd70:7278:7976::1/126, absent on kernels without IPv6
   std::uint32_t mtu = 1500;
-  std::vector<IpAddress> dns;      // --dns and --allow-dns; empty: from the system
-  std::vector<Cidr> exclude;       // --exclude
+  std::vector<IpAddress> dns;  // --dns and --allow-dns; empty: from the system
+  std::vector<Cidr> exclude;   // --exclude
   bool allow_lan = false;
   std::vector<uid_t> exempt_users;  // --exempt-user
   bool killswitch = true;
   bool egress_guard = false;
   bool persist_killswitch = false;
   firewall::Backend backend = firewall::Backend::Auto;  // --firewall
-  firewall::Marks marks{};                              // --mark-capture, --mark-bypass, --mark-mask
-  std::uint32_t table = netlink::kDefaultTable;         // --route-table
+  firewall::Marks marks{};                       // --mark-capture, --mark-bypass, --mark-mask
+  std::uint32_t table = netlink::kDefaultTable;  // --route-table
   std::uint32_t rule_priority = netlink::kDefaultRulePriority;          // --rule-priority
   std::uint32_t fallback_priority = netlink::kDefaultFallbackPriority;  // --fallback-priority
-  bool offload = true;                                  // --no-offload
+  bool offload = true;                                                  // --no-offload
 
   // General
   std::string state_dir = "/run/proxyvpn";
-  unsigned workers = 0;          // 0: by the number of cores
+  unsigned workers = 0;                        // 0: by the number of cores
   std::uint64_t memory_budget = 256ull << 20;  // bytes for all windows of all flows of a worker
   bool verbose = false;
   bool dry_run = false;

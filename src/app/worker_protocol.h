@@ -14,7 +14,8 @@
 
 namespace proxyvpn::app {
 
-inline constexpr std::size_t kMaxSocketsPerMessage = 32;  // SCM_MAX_FD is 253; batches of 32 measured free
+inline constexpr std::size_t kMaxSocketsPerMessage =
+    32;  // SCM_MAX_FD is 253; batches of 32 measured free
 inline constexpr std::size_t kMaxProxyAddresses = 32;
 inline constexpr std::size_t kMaxWorkerMessage = 1024;
 
@@ -26,22 +27,23 @@ struct NeedSockets {  // please send `count` marked TCP sockets of this family
 };
 
 enum class Trouble : std::uint8_t {
-  Unreachable = 1,      // connect(2) failed or timed out on every address
-  Authentication = 2,   // 407 although credentials were sent, or none were given
-  NotHttp = 3,          // answers, but not as an HTTP proxy
-  Closed = 4,           // accepts and closes before it answers
-  Slow = 5,             // accepts and does not answer in time
-  Loop = 6,             // our own proxy's connections come back into the TUN
+  Unreachable = 1,     // connect(2) failed or timed out on every address
+  Authentication = 2,  // 407 although credentials were sent, or none were given
+  NotHttp = 3,         // answers, but not as an HTTP proxy
+  Closed = 4,          // accepts and closes before it answers
+  Slow = 5,            // accepts and does not answer in time
+  Loop = 6,            // our own proxy's connections come back into the TUN
 };
 struct ProxyLost {  // told once per loss; new flows are refused at once until ProxyBack
   Trouble trouble = Trouble::Unreachable;
-  std::uint16_t status = 0;    // HTTP status when there was one
-  std::uint16_t sys_errno = 0; // of the last connect(2), 0 when none
+  std::uint16_t status = 0;     // HTTP status when there was one
+  std::uint16_t sys_errno = 0;  // of the last connect(2), 0 when none
 };
 struct ProxyBack {};
-struct Resolve {};   // every address failed: please look the name up again (the supervisor limits the rate)
-struct Ready {};     // event loop runs, TUN is read
-struct Beat {};      // once a second while there is traffic or not: the watchdog's food
+struct Resolve {
+};  // every address failed: please look the name up again (the supervisor limits the rate)
+struct Ready {};  // event loop runs, TUN is read
+struct Beat {};   // once a second while there is traffic or not: the watchdog's food
 
 // supervisor -> worker ---------------------------------------------------------------------------
 
@@ -49,12 +51,16 @@ struct Sockets {  // fds travel beside it (SCM_RIGHTS), already marked, non-bloc
   Family family = Family::V4;
   std::uint8_t count = 0;  // may be 0: none can be had now (EMFILE, ENOBUFS), ask again later
 };
-struct ProxyAddresses {  // replaces the list, in order of preference (RFC 6724)
+struct ProxyAddresses {             // replaces the list, in order of preference (RFC 6724)
   std::vector<Endpoint> endpoints;  // 1 .. kMaxProxyAddresses
 };
-struct Stop {};       // reset every flow, then exit
-struct SetVerbose { bool verbose = false; };
-struct KillFlow { std::uint64_t id = 0; };
+struct Stop {};  // reset every flow, then exit
+struct SetVerbose {
+  bool verbose = false;
+};
+struct KillFlow {
+  std::uint64_t id = 0;
+};
 struct DumpFlows {};  // write the table of flows to the descriptor beside it, then close it
 
 using ToSupervisor = std::variant<NeedSockets, ProxyLost, ProxyBack, Resolve, Ready, Beat>;
@@ -68,7 +74,8 @@ std::optional<ToWorker> decode_to_worker(std::span<const std::uint8_t> bytes);
 
 // One datagram with descriptors. Never blocks (MSG_DONTWAIT); false: the peer's queue is full or it
 // is gone (errno tells).
-bool send_message(int channel, std::span<const std::uint8_t> bytes, std::span<const int> descriptors = {}) noexcept;
+bool send_message(int channel, std::span<const std::uint8_t> bytes,
+                  std::span<const int> descriptors = {}) noexcept;
 struct Received {
   enum class Status : std::uint8_t { Message, Nothing, Closed } status = Status::Nothing;
   std::vector<std::uint8_t> bytes;

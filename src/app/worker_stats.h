@@ -1,6 +1,6 @@
 #pragma once
-// Counters of one worker in a page that it shares with the supervisor (memfd, MAP_SHARED). The worker
-// is the only writer; the supervisor reads without a message, also after the worker died.
+// Counters of one worker in a page that it shares with the supervisor (memfd, MAP_SHARED). The
+// worker is the only writer; the supervisor reads without a message, also after the worker died.
 #include <atomic>
 #include <cstdint>
 
@@ -11,16 +11,16 @@ struct WorkerStats {
   std::atomic<std::uint64_t> flows_total;
   std::atomic<std::uint64_t> refused_by_proxy;    // final status that is not 2xx
   std::atomic<std::uint64_t> refused_proxy_lost;  // refused at once while the proxy was away
-  std::atomic<std::uint64_t> refused_limit;       // SYNs dropped at a limit (sockets, memory, pending)
+  std::atomic<std::uint64_t> refused_limit;  // SYNs dropped at a limit (sockets, memory, pending)
   std::atomic<std::uint64_t> timeouts;
   std::atomic<std::uint64_t> resets;
   std::atomic<std::uint64_t> bytes_up;
   std::atomic<std::uint64_t> bytes_down;
   std::atomic<std::uint64_t> packets_in;
   std::atomic<std::uint64_t> packets_out;
-  std::atomic<std::uint64_t> packets_bad;         // malformed, dropped
-  std::atomic<std::uint64_t> buffer_bytes;        // held for flows now
-  std::atomic<std::uint64_t> turns;               // of the event loop
+  std::atomic<std::uint64_t> packets_bad;   // malformed, dropped
+  std::atomic<std::uint64_t> buffer_bytes;  // held for flows now
+  std::atomic<std::uint64_t> turns;         // of the event loop
 };
 
 }  // namespace proxyvpn::app

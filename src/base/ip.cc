@@ -71,8 +71,9 @@ bool IpAddress::is_loopback() const noexcept {
   std::array<std::uint8_t, 16> one{};
   one[15] = 1;
   if (bytes_ == one) return true;
-  const bool mapped = std::all_of(bytes_.begin(), bytes_.begin() + 10, [](auto b) { return b == 0; }) &&
-                      bytes_[10] == 0xff && bytes_[11] == 0xff;
+  const bool mapped =
+      std::all_of(bytes_.begin(), bytes_.begin() + 10, [](auto b) { return b == 0; }) &&
+      bytes_[10] == 0xff && bytes_[11] == 0xff;
   return mapped && bytes_[12] == 127;
 }
 
@@ -112,7 +113,8 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   const auto address = IpAddress::parse(host);
   if (!address) return bad("the address does not parse");
-  if (address->is_v6() != bracketed) return bad("an IPv6 address goes in brackets, an IPv4 one not");
+  if (address->is_v6() != bracketed)
+    return bad("an IPv6 address goes in brackets, an IPv4 one not");
   const auto port = parse_number(text.substr(colon + 1), 65535);
   if (!port || *port == 0) return bad("a port is a number from 1 to 65535");
   return Endpoint{*address, static_cast<std::uint16_t>(*port)};
@@ -172,10 +174,12 @@ Cidr Cidr::network() const noexcept {
   std::array<std::uint8_t, 16> raw{};
   const auto bytes = address.bytes();
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const auto kept = static_cast<unsigned>(std::clamp<int>(static_cast<int>(prefix) - static_cast<int>(8 * i), 0, 8));
+    const auto kept = static_cast<unsigned>(
+        std::clamp<int>(static_cast<int>(prefix) - static_cast<int>(8 * i), 0, 8));
     raw[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00U >> kept));
   }
-  if (address.is_v4()) return {IpAddress::v4(std::span<const std::uint8_t, 4>(raw.data(), 4)), prefix};
+  if (address.is_v4())
+    return {IpAddress::v4(std::span<const std::uint8_t, 4>(raw.data(), 4)), prefix};
   return {IpAddress::v6(raw), prefix};
 }
 
@@ -193,7 +197,8 @@ Result<Cidr> parse_cidr(std::string_view text) {
   if (slash == std::string_view::npos) return Cidr{*address, address->bits()};
   const auto prefix = parse_number(text.substr(slash + 1), address->bits());
   if (!prefix) {
-    return fail(Code::InvalidArgument, "'" + std::string(text) + "': the prefix length goes from 0 to " +
+    return fail(Code::InvalidArgument, "'" + std::string(text) +
+                                           "': the prefix length goes from 0 to " +
                                            std::to_string(address->bits()));
   }
   return Cidr{*address, *prefix};
@@ -204,8 +209,7 @@ Result<Cidr> parse_cidr(std::string_view text) {
 std::size_t std::hash<proxyvpn::IpAddress>::operator()(
     const proxyvpn::IpAddress& address) const noexcept {
   const auto bytes = address.bytes();
-  return std::hash<std::string_view>{}(
-      {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 std::size_t std::hash<proxyvpn::Endpoint>::operator()(

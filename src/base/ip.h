@@ -90,7 +90,8 @@ struct Cidr {
 };
 
 std::string to_string(const Cidr& cidr);
-// "10.0.0.0/8", "fd00::/8", or an address alone (a full-length prefix). Host bits are kept as given.
+// "10.0.0.0/8", "fd00::/8", or an address alone (a full-length prefix). Host bits are kept as
+// given.
 Result<Cidr> parse_cidr(std::string_view text);
 
 }  // namespace proxyvpn

@@ -14,7 +14,8 @@ TEST(IpAddress, PrintsWhatItParsed) {
 }
 
 TEST(IpAddress, RejectsEverythingElse) {
-  for (const char* text : {"", "1.2.3", "1.2.3.4.5", "256.1.1.1", "[::1]", "fe80::1%eth0", "x", "1.2.3.4 "}) {
+  for (const char* text :
+       {"", "1.2.3", "1.2.3.4.5", "256.1.1.1", "[::1]", "fe80::1%eth0", "x", "1.2.3.4 "}) {
     EXPECT_FALSE(IpAddress::parse(text)) << text;
   }
 }
@@ -34,8 +35,8 @@ TEST(IpAddress, KnowsItsKind) {
 TEST(Endpoint, NeedsBracketsForIpv6AndAPort) {
   EXPECT_EQ(to_string(*parse_endpoint("192.0.2.1:80")), "192.0.2.1:80");
   EXPECT_EQ(to_string(*parse_endpoint("[2001:db8::1]:65535")), "[2001:db8::1]:65535");
-  for (const char* text : {"192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:80",
-                           "[192.0.2.1]:80", "192.0.2.1:+80", ":80", "[::1:80"}) {
+  for (const char* text : {"192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536",
+                           "2001:db8::1:80", "[192.0.2.1]:80", "192.0.2.1:+80", ":80", "[::1:80"}) {
     EXPECT_FALSE(parse_endpoint(text)) << text;
   }
 }
@@ -73,7 +74,8 @@ TEST(Cidr, NetworkClearsTheHostBits) {
 }
 
 TEST(Cidr, RejectsPrefixesThatDoNotExist) {
-  for (const char* text : {"10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "/8"}) {
+  for (const char* text :
+       {"10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "/8"}) {
     EXPECT_FALSE(parse_cidr(text)) << text;
   }
 }

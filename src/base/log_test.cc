@@ -10,8 +10,9 @@ namespace proxyvpn::log {
 namespace {
 
 TEST(Log, QuotesAndEscapesValues) {
-  EXPECT_EQ(format(Level::Info, "tunnel open", {{"id", 7}, {"to", "a b"}, {"x", "1\n2\"\\"}, {"e", ""}}),
-            R"(proxyvpn: tunnel open id=7 to="a b" x="1\x0a2\"\\" e="")");
+  EXPECT_EQ(
+      format(Level::Info, "tunnel open", {{"id", 7}, {"to", "a b"}, {"x", "1\n2\"\\"}, {"e", ""}}),
+      R"(proxyvpn: tunnel open id=7 to="a b" x="1\x0a2\"\\" e="")");
   EXPECT_EQ(format(Level::Error, "x\x1b[31m", {}), "proxyvpn: error: x\\x1b[31m");
 }
 
@@ -34,7 +35,9 @@ TEST(Log, AFullPipeLosesLinesAndSaysHowMany) {
   set_output(2);
   ASSERT_GT(n, 0);
   got.resize(static_cast<std::size_t>(n));
-  EXPECT_EQ(got, "proxyvpn: warning: log lines lost, the reader was too slow lines=2\nproxyvpn: warning: after\n");
+  EXPECT_EQ(got,
+            "proxyvpn: warning: log lines lost, the reader was too slow lines=2\nproxyvpn: "
+            "warning: after\n");
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ TEST(Secret, WipeOverwritesTheWholeAllocation) {
   text.resize(8);
   wipe(text);
   EXPECT_TRUE(text.empty());
-  // The buffer still belongs to the (empty) string, so that looking at it is defined up to capacity.
+  // The buffer still belongs to the (empty) string, so that looking at it is defined up to
+  // capacity.
   text.resize(64);
   EXPECT_EQ(text.data(), bytes);
   for (const char c : text) EXPECT_EQ(c, '\0');

@@ -34,23 +34,26 @@ struct Credentials {
 inline constexpr std::size_t kMaxReplyBytes = 64 * 1024;  // all heads together, 1xx included
 inline constexpr unsigned kMaxReplyHeaders = 128;
 inline constexpr unsigned kMaxInterimReplies = 16;
-inline constexpr std::size_t kMaxRefusalBody = 256 * 1024;  // read past it to reuse the connection for Digest
+inline constexpr std::size_t kMaxRefusalBody =
+    256 * 1024;  // read past it to reuse the connection for Digest
 
 // How a tunnel's set-up ended or where it stands.
 enum class Outcome : std::uint8_t {
-  NeedMore,        // feed more bytes
-  Established,     // 2xx; bytes behind the head are the tunnel's
-  Refused,         // a final status that is neither 2xx nor a challenge that can be answered; see status
-  Retry,           // 407 with a challenge that can be answered: send request() again, see reconnect
-  Malformed,       // not HTTP or beyond a limit; `reason` names it
+  NeedMore,     // feed more bytes
+  Established,  // 2xx; bytes behind the head are the tunnel's
+  Refused,    // a final status that is neither 2xx nor a challenge that can be answered; see status
+  Retry,      // 407 with a challenge that can be answered: send request() again, see reconnect
+  Malformed,  // not HTTP or beyond a limit; `reason` names it
 };
 
 struct Reply {
   Outcome outcome = Outcome::NeedMore;
-  int status = 0;              // 200, 407, ... 0 when none was parsed
-  bool reconnect = false;      // Retry: the proxy closes this connection, send the request on a new one
-  std::size_t consumed = 0;    // bytes of this feed() that belong to the reply; the rest is the tunnel's
-  std::string_view reason;     // Malformed, Refused: fixed text for the log, "the proxy speaks TLS", ...
+  int status = 0;          // 200, 407, ... 0 when none was parsed
+  bool reconnect = false;  // Retry: the proxy closes this connection, send the request on a new one
+  std::size_t consumed =
+      0;  // bytes of this feed() that belong to the reply; the rest is the tunnel's
+  std::string_view
+      reason;  // Malformed, Refused: fixed text for the log, "the proxy speaks TLS", ...
 };
 
 // Shared by all tunnels through one proxy: credentials, and what its challenges taught (scheme,
@@ -59,14 +62,17 @@ class Authenticator {
  public:
   virtual ~Authenticator() = default;
   // The value of Proxy-Authorization for a CONNECT to `authority`, or empty when there are no
-  // credentials or the scheme is not known yet to be Digest... Basic is sent at once (no challenge needed).
+  // credentials or the scheme is not known yet to be Digest... Basic is sent at once (no challenge
+  // needed).
   virtual std::string authorization(std::string_view authority) = 0;
   // Takes all Proxy-Authenticate values of one 407. `sent`: the value that was refused.
-  // True: authorization() now gives a different, promising answer. False: the credentials are wrong,
-  // or no scheme is supported; `why` then says which.
-  virtual bool challenge(std::span<const std::string> values, std::string_view sent, std::string_view* why) = 0;
+  // True: authorization() now gives a different, promising answer. False: the credentials are
+  // wrong, or no scheme is supported; `why` then says which.
+  virtual bool challenge(std::span<const std::string> values, std::string_view sent,
+                         std::string_view* why) = 0;
 };
-// `random_hex`: 16 random bytes as hex for client nonces, given by the caller so that tests can fix it.
+// `random_hex`: 16 random bytes as hex for client nonces, given by the caller so that tests can fix
+// it.
 std::unique_ptr<Authenticator> make_authenticator(std::optional<Credentials> credentials,
                                                   std::string (*random_hex)());
 
@@ -79,11 +85,13 @@ class HttpConnect {
   HttpConnect(HttpConnect&&) noexcept;
   HttpConnect& operator=(HttpConnect&&) noexcept;
 
-  // The bytes to send at the start, and again after Outcome::Retry. Contains the credential: wipe it.
+  // The bytes to send at the start, and again after Outcome::Retry. Contains the credential: wipe
+  // it.
   std::string request();
   // Bytes from the proxy. After anything but NeedMore and Retry the codec is finished.
   Reply feed(std::span<const std::uint8_t> bytes);
-  // The proxy closed the connection. Retry when a 407 had come whole but for its body, else Malformed
+  // The proxy closed the connection. Retry when a 407 had come whole but for its body, else
+  // Malformed
   // ("the proxy closed the connection before it answered").
   Reply end_of_stream();
 

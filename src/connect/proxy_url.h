@@ -13,7 +13,8 @@ namespace proxyvpn::connect {
 struct ProxyUrl {
   std::string host;  // name or address literal, IPv6 without brackets
   std::uint16_t port = 0;
-  std::optional<Credentials> credentials;  // "http://user:@h:1" has an empty password, "http://user@h:1" too
+  std::optional<Credentials>
+      credentials;  // "http://user:@h:1" has an empty password, "http://user@h:1" too
 };
 
 // The port may be left out (80, as http says). A path of "/" is ignored, anything else behind the

@@ -1,6 +1,7 @@
 #pragma once
-// The door to the packet filter. One implementation speaks to nf_tables itself (libnftnl on libmnl),
-// the others write a whole rule set for `nft` or `iptables-restore`; all give the same guarantees.
+// The door to the packet filter. One implementation speaks to nf_tables itself (libnftnl on
+// libmnl), the others write a whole rule set for `nft` or `iptables-restore`; all give the same
+// guarantees.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,15 +21,16 @@ struct Counter {
 
 enum class Presence : std::uint8_t {
   Absent,
-  Orphan,   // there, nobody owns it: a crashed run's, to be adopted by install() or removed
-  Owned,    // there, owned by a live process that is not us
-  Ours,     // there and owned by this object, or an unowned table that we made (old kernels)
+  Orphan,  // there, nobody owns it: a crashed run's, to be adopted by install() or removed
+  Owned,   // there, owned by a live process that is not us
+  Ours,    // there and owned by this object, or an unowned table that we made (old kernels)
 };
 
 class Firewall {
  public:
   virtual ~Firewall() = default;
-  [[nodiscard]] virtual std::string name() const = 0;  // "nftables", "nft", "iptables-nft", "iptables-legacy"
+  [[nodiscard]] virtual std::string name()
+      const = 0;  // "nftables", "nft", "iptables-nft", "iptables-legacy"
 
   // Puts exactly this policy in force, in one transaction: at no moment is there no rule set where
   // there was one before. Adopts an orphan. Reads the table back and fails when it is not there.
@@ -40,7 +42,8 @@ class Firewall {
   // True when the rules in the kernel are those of the last install(). Cheap; used by the monitor.
   virtual Result<bool> intact() = 0;
   virtual Result<std::vector<Counter>> counters() = 0;
-  // Becomes readable when somebody changes tables (NFNLGRP_NFTABLES); -1 where there is no such thing.
+  // Becomes readable when somebody changes tables (NFNLGRP_NFTABLES); -1 where there is no such
+  // thing.
   [[nodiscard]] virtual int monitor_fd() const noexcept = 0;
   // Drains it. True when a table of ours was touched by somebody else.
   virtual bool drain_monitor() noexcept = 0;

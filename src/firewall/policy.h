@@ -1,5 +1,6 @@
 #pragma once
-// What the firewall shall let through, as a value. app/plan fills it; build_ruleset() makes rules of it.
+// What the firewall shall let through, as a value. app/plan fills it; build_ruleset() makes rules
+// of it.
 #include <sys/types.h>
 
 #include <cstdint>
@@ -11,11 +12,12 @@
 namespace proxyvpn::firewall {
 
 // Bits that we own in packet and connection marks. The bits outside `mask` belong to others and are
-// kept. Not used by docker, Kubernetes, Cilium, tailscale, wg-quick, sing-box or Mullvad by default.
+// kept. Not used by docker, Kubernetes, Cilium, tailscale, wg-quick, sing-box or Mullvad by
+// default.
 struct Marks {
   std::uint32_t mask = 0x30000000;
   std::uint32_t capture = 0x10000000;  // goes into the TUN
-  std::uint32_t bypass = 0x20000000;   // our own connection to the proxy (SO_MARK), or an exempt one
+  std::uint32_t bypass = 0x20000000;  // our own connection to the proxy (SO_MARK), or an exempt one
   std::uint32_t inbound = 0x30000000;  // connection mark only: came in from outside
   friend bool operator==(const Marks&, const Marks&) = default;
 };
@@ -39,12 +41,13 @@ struct Policy {
   Marks marks{};
   std::string tun_name = "tun0";
   std::vector<IpAddress> tun_addresses;  // must not be reachable from outside (CVE-2019-14899)
-  uid_t daemon_uid = 0;                  // bypass needs mark and this uid and a proxy endpoint and TCP
+  uid_t daemon_uid = 0;  // bypass needs mark and this uid and a proxy endpoint and TCP
   std::vector<Endpoint> proxies;
-  std::vector<IpAddress> resolvers;      // port 53, UDP and TCP, go direct
-  std::vector<Cidr> direct;              // --exclude and --allow-lan; DNS to them is still refused
-  std::vector<uid_t> exempt_uids;        // --exempt-user: their TCP goes direct (a proxy on this machine)
-  std::vector<std::string> inside_links;  // bridges without a physical port: host<->container direct
+  std::vector<IpAddress> resolvers;  // port 53, UDP and TCP, go direct
+  std::vector<Cidr> direct;          // --exclude and --allow-lan; DNS to them is still refused
+  std::vector<uid_t> exempt_uids;  // --exempt-user: their TCP goes direct (a proxy on this machine)
+  std::vector<std::string>
+      inside_links;  // bridges without a physical port: host<->container direct
   std::vector<Cidr> inside_networks;
   std::vector<KeepFlow> keep;
   std::vector<std::string> guarded_uplinks;  // --egress-guard: netdev egress chain on these

@@ -10,13 +10,15 @@
 
 namespace proxyvpn::netlink {
 
-// Everything of ours carries this protocol number (rtnetlink(7) rtm_protocol, FRA_PROTOCOL), so that
-// `down` finds it without a state file. Not in the kernel's or iproute2's list of known daemons.
+// Everything of ours carries this protocol number (rtnetlink(7) rtm_protocol, FRA_PROTOCOL), so
+// that `down` finds it without a state file. Not in the kernel's or iproute2's list of known
+// daemons.
 inline constexpr std::uint8_t kProtocolId = 0x70;
 // Reference's own words for these are 100/200; see docs/architecture.md for why they are options.
 inline constexpr std::uint32_t kDefaultTable = 28790;  // "pv" in ASCII
 inline constexpr std::uint32_t kDefaultRulePriority = 200;
-inline constexpr std::uint32_t kDefaultFallbackPriority = 32800;  // behind `main` (32766) and `default`
+inline constexpr std::uint32_t kDefaultFallbackPriority =
+    32800;  // behind `main` (32766) and `default`
 
 struct Mark {
   std::uint32_t value = 0;
@@ -51,7 +53,8 @@ struct Route {
 struct LinkSetup {
   std::string name;
   std::uint32_t mtu = 1500;
-  std::uint32_t tx_queue_length = 5000;  // packets; the default 500 overflows when many flows close at once
+  std::uint32_t tx_queue_length =
+      5000;  // packets; the default 500 overflows when many flows close at once
   std::vector<Cidr> addresses;
   // rp_filter=2 on this device alone (IFLA_INET_CONF), addr_gen_mode none, accept_ra 0.
   friend bool operator==(const LinkSetup&, const LinkSetup&) = default;
@@ -61,14 +64,16 @@ struct RoutingPlan {
   LinkSetup link;
   std::vector<Route> barrier_routes;  // unreachable defaults: before any rule points at the table
   std::vector<PolicyRule> rules;
-  std::vector<Route> device_routes;   // default dev tun, after the link is up
+  std::vector<Route> device_routes;  // default dev tun, after the link is up
   friend bool operator==(const RoutingPlan&, const RoutingPlan&) = default;
 };
 
-// In `ip` syntax, ready to paste, without the command: "rule add pref 200 fwmark 0x1/0x3 lookup 28790".
+// In `ip` syntax, ready to paste, without the command: "rule add pref 200 fwmark 0x1/0x3 lookup
+// 28790".
 std::string to_string(const PolicyRule& rule);
 std::string to_string(const Route& route);
-// Whole command lines in order, one per element: "ip -6 rule add ...", "ip link set dev tun0 up", ...
+// Whole command lines in order, one per element: "ip -6 rule add ...", "ip link set dev tun0 up",
+// ...
 std::vector<std::string> to_commands(const RoutingPlan& plan);
 
 }  // namespace proxyvpn::netlink

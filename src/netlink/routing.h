@@ -16,8 +16,8 @@ struct LinkInfo {
   std::string kind;  // "tun", "veth", "bridge", ... empty for hardware
   bool up = false;
   bool loopback = false;
-  std::uint32_t master = 0;    // index of the bridge that it is a port of, 0 for none
-  bool has_lower = false;      // stacked on another link (macvlan, vlan)
+  std::uint32_t master = 0;  // index of the bridge that it is a port of, 0 for none
+  bool has_lower = false;    // stacked on another link (macvlan, vlan)
 };
 
 struct AddressInfo {
@@ -29,7 +29,8 @@ struct AddressInfo {
 struct Snapshot {
   std::vector<LinkInfo> links;
   std::vector<AddressInfo> addresses;
-  std::vector<std::string> rules;   // in `ip rule` syntax, "200: from all fwmark 0x1/0x3 lookup 28790"
+  std::vector<std::string>
+      rules;  // in `ip rule` syntax, "200: from all fwmark 0x1/0x3 lookup 28790"
   bool has_default_route_v4 = false;
   bool has_default_route_v6 = false;
   std::vector<std::uint32_t> tables_in_use;  // route tables with at least one route that isn't ours
@@ -39,8 +40,8 @@ class Routing {
  public:
   virtual ~Routing() = default;
 
-  // Each `add` is idempotent: "exists already" with the same content is success. `remove` of what is
-  // missing is success. Every object carries kProtocolId where the kernel has a place for it.
+  // Each `add` is idempotent: "exists already" with the same content is success. `remove` of what
+  // is missing is success. Every object carries kProtocolId where the kernel has a place for it.
   virtual Result<> add(const Route& route) = 0;
   virtual Result<> remove(const Route& route) = 0;
   virtual Result<> add(const PolicyRule& rule) = 0;
@@ -57,8 +58,8 @@ class Routing {
   virtual Result<Snapshot> snapshot() = 0;
 };
 
-// Opens one NETLINK_ROUTE socket. Needs CAP_NET_ADMIN for everything that changes; the caller raises
-// it around the call. Nothing blocks longer than the kernel takes.
+// Opens one NETLINK_ROUTE socket. Needs CAP_NET_ADMIN for everything that changes; the caller
+// raises it around the call. Nothing blocks longer than the kernel takes.
 Result<std::unique_ptr<Routing>> open_routing();
 
 // A socket that becomes readable when links, addresses, routes or rules change (RTNLGRP_*).

@@ -21,14 +21,14 @@ struct FlowKey {
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 };
 
-// What the application's connect(2) shall return. The answer to the held SYN (RFC 9293 3.10.7.3 RST;
-// RFC 1122 4.2.3.9 and RFC 4443 3.1 for ICMP), measured on Linux in docs/architecture.md.
+// What the application's connect(2) shall return. The answer to the held SYN (RFC 9293 3.10.7.3
+// RST; RFC 1122 4.2.3.9 and RFC 4443 3.1 for ICMP), measured on Linux in docs/architecture.md.
 enum class Refusal : std::uint8_t {
-  Refused,              // RST: ECONNREFUSED
-  HostUnreachable,      // ICMP 3/1, ICMPv6 1/3: EHOSTUNREACH
-  NetworkUnreachable,   // ICMP 3/0, ICMPv6 1/0: ENETUNREACH
-  Prohibited,           // ICMP 3/13, ICMPv6 1/3: EHOSTUNREACH
-  Silent,               // nothing: ETIMEDOUT by the application's own clock
+  Refused,             // RST: ECONNREFUSED
+  HostUnreachable,     // ICMP 3/1, ICMPv6 1/3: EHOSTUNREACH
+  NetworkUnreachable,  // ICMP 3/0, ICMPv6 1/0: ENETUNREACH
+  Prohibited,          // ICMP 3/13, ICMPv6 1/3: EHOSTUNREACH
+  Silent,              // nothing: ETIMEDOUT by the application's own clock
 };
 
 // A piece of memory that goes to the application by reference. Freed with the last reference.
@@ -44,7 +44,8 @@ class FlowHandler {
   virtual ~FlowHandler() = default;
   // The handshake completed after accept(): bytes may flow.
   virtual void on_established() noexcept = 0;
-  // There are bytes to take (see TcpFlow::readable), or the application's FIN came (TcpFlow::read_eof).
+  // There are bytes to take (see TcpFlow::readable), or the application's FIN came
+  // (TcpFlow::read_eof).
   virtual void on_readable() noexcept = 0;
   // Bytes were acknowledged, there is room again (see TcpFlow::send_room).
   virtual void on_writable() noexcept = 0;

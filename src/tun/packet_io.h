@@ -12,13 +12,13 @@ namespace proxyvpn::tun {
 enum class IoStatus : std::uint8_t { Ok, WouldBlock, Eof, Failed };
 
 inline constexpr std::size_t kVnetHeader = sizeof(virtio_net_hdr);  // 10 bytes, without num_buffers
-inline constexpr std::size_t kLargestFrame = 65535 + 40;            // an IPv6 payload of 65535 and its header
+inline constexpr std::size_t kLargestFrame = 65535 + 40;  // an IPv6 payload of 65535 and its header
 
 // What the other side can do; decides how the stack builds frames.
 struct Offloads {
-  bool vnet_header = false;    // every frame carries a virtio_net_hdr (tun.rst, IFF_VNET_HDR)
-  bool checksum = false;       // partial checksums are welcome both ways (TUN_F_CSUM)
-  bool segmentation = false;   // frames beyond the MTU, cut by gso_size (TUN_F_TSO4, TUN_F_TSO6)
+  bool vnet_header = false;   // every frame carries a virtio_net_hdr (tun.rst, IFF_VNET_HDR)
+  bool checksum = false;      // partial checksums are welcome both ways (TUN_F_CSUM)
+  bool segmentation = false;  // frames beyond the MTU, cut by gso_size (TUN_F_TSO4, TUN_F_TSO6)
 };
 
 class PacketIo {
