@@ -1,6 +1,5 @@
 #pragma once
 // Where IP packets come from and go to: the TUN device, or a test's double.
-#include <linux/virtio_net.h>
 #include <sys/uio.h>
 
 #include <cstddef>
@@ -11,7 +10,24 @@ namespace proxyvpn::tun {
 
 enum class IoStatus : std::uint8_t { Ok, WouldBlock, Eof, Failed };
 
-inline constexpr std::size_t kVnetHeader = sizeof(virtio_net_hdr);  // 10 bytes, without num_buffers
+// The virtio-net header before every frame (virtio specification 5.1.6; host byte order on a TUN).
+// <linux/virtio_net.h> itself cannot be included from C++ (a field is named `class`).
+struct VnetHeader {
+  std::uint8_t flags = 0;
+  std::uint8_t gso_type = 0;
+  std::uint16_t header_length = 0;    // of IP and TCP headers, with GSO
+  std::uint16_t gso_size = 0;         // payload bytes per segment, with GSO
+  std::uint16_t checksum_start = 0;   // with kNeedsChecksum: where summing starts
+  std::uint16_t checksum_offset = 0;  // and where the sum goes, from there
+};
+inline constexpr std::uint8_t kNeedsChecksum = 1;  // VIRTIO_NET_HDR_F_NEEDS_CSUM
+inline constexpr std::uint8_t kDataValid = 2;      // VIRTIO_NET_HDR_F_DATA_VALID
+inline constexpr std::uint8_t kGsoNone = 0;
+inline constexpr std::uint8_t kGsoTcpV4 = 1;
+inline constexpr std::uint8_t kGsoTcpV6 = 4;
+
+inline constexpr std::size_t kVnetHeader = sizeof(VnetHeader);
+static_assert(kVnetHeader == 10);
 inline constexpr std::size_t kLargestFrame = 65535 + 40;  // an IPv6 payload of 65535 and its header
 
 // What the other side can do; decides how the stack builds frames.

@@ -1,0 +1,149 @@
+#include "tun/ip_packet.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace proxyvpn::tun {
+namespace {
+
+constexpr std::size_t kTcpMinimum = 20;
+constexpr unsigned kMaxExtensionHeaders = 8;
+
+std::uint16_t load16(const std::uint8_t* p) noexcept {
+  return static_cast<std::uint16_t>((p[0] << 8) | p[1]);
+}
+
+std::uint32_t load32(const std::uint8_t* p) noexcept {
+  return (std::uint32_t{load16(p)} << 16) | load16(p + 2);
+}
+
+bool unusable_v4(const std::uint8_t* a) noexcept {
+  // 0.0.0.0/8, 224.0.0.0/4, 240.0.0.0/4 with 255.255.255.255: RFC 1122 3.2.1.3, RFC 1112 section 4
+  return a[0] == 0 || a[0] >= 224;
+}
+
+bool unusable_v6(const std::uint8_t* a) noexcept {
+  return a[0] == 0xff || std::all_of(a, a + 16, [](auto b) { return b == 0; });
+}
+
+ParseStatus parse_v4(std::span<const std::uint8_t> packet, TcpSegment* s) noexcept {
+  if (packet.size() < 20) return ParseStatus::Malformed;
+  const std::size_t header = (packet[0] & 15U) * 4U;
+  const std::size_t total = load16(&packet[2]);
+  if (header < 20 || total < header || total > packet.size()) return ParseStatus::Malformed;
+  if ((load16(&packet[6]) & 0x3fff) != 0) return ParseStatus::Fragment;  // MF or an offset
+  if (packet[9] != IPPROTO_TCP) return ParseStatus::NotTcp;
+  s->family = Family::V4;
+  s->ip_header = static_cast<std::uint16_t>(header);
+  s->total = static_cast<std::uint32_t>(total);
+  s->source = &packet[12];
+  s->destination = &packet[16];
+  const bool unusable = unusable_v4(s->source) || unusable_v4(s->destination);
+  return unusable ? ParseStatus::Malformed : ParseStatus::Tcp;
+}
+
+// Walks to the TCP header. Answers its offset, or 0 with *status set.
+std::size_t walk_extensions(std::span<const std::uint8_t> packet, ParseStatus* status) noexcept {
+  std::uint8_t next = packet[6];
+  std::size_t at = 40;
+  for (unsigned i = 0; i <= kMaxExtensionHeaders; ++i) {
+    if (next == IPPROTO_TCP) return at;
+    if (next == IPPROTO_FRAGMENT) {
+      *status = ParseStatus::Fragment;
+      return 0;
+    }
+    if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
+      *status = ParseStatus::NotTcp;
+      return 0;
+    }
+    if (at + 8 > packet.size()) break;
+    next = packet[at];
+    at += (packet[at + 1] + 1U) * 8U;
+    if (at > packet.size()) break;
+  }
+  *status = ParseStatus::Malformed;
+  return 0;
+}
+
+ParseStatus parse_v6(std::span<const std::uint8_t> packet, TcpSegment* s) noexcept {
+  if (packet.size() < 40) return ParseStatus::Malformed;
+  const std::size_t total = 40U + load16(&packet[4]);
+  if (total > packet.size()) return ParseStatus::Malformed;  // also RFC 2675 jumbograms (length 0)
+  auto status = ParseStatus::Malformed;
+  const std::size_t header = walk_extensions(packet.first(total), &status);
+  if (header == 0) return status;
+  s->family = Family::V6;
+  s->ip_header = static_cast<std::uint16_t>(header);
+  s->total = static_cast<std::uint32_t>(total);
+  s->source = &packet[8];
+  s->destination = &packet[24];
+  const bool unusable = unusable_v6(s->source) || unusable_v6(s->destination);
+  return unusable ? ParseStatus::Malformed : ParseStatus::Tcp;
+}
+
+}  // namespace
+
+ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment) noexcept {
+  if (packet.empty()) return ParseStatus::Malformed;
+  const unsigned version = packet[0] >> 4;
+  auto status = ParseStatus::Malformed;
+  if (version == 4) status = parse_v4(packet, segment);
+  if (version == 6) status = parse_v6(packet, segment);
+  if (status != ParseStatus::Tcp) return status;
+  const std::uint8_t* tcp = packet.data() + segment->ip_header;
+  const std::size_t length = segment->total - segment->ip_header;
+  if (length < kTcpMinimum) return ParseStatus::Malformed;
+  const std::size_t header = (tcp[12] >> 4) * 4U;
+  if (header < kTcpMinimum || header > length) return ParseStatus::Malformed;
+  segment->tcp_header = static_cast<std::uint16_t>(header);
+  segment->source_port = load16(tcp);
+  segment->destination_port = load16(tcp + 2);
+  segment->sequence = load32(tcp + 4);
+  segment->acknowledgement = load32(tcp + 8);
+  segment->flags = tcp[13] & 0x3f;
+  // Port 0 is reserved (RFC 6335 section 6) and cannot be put in a CONNECT request.
+  return segment->source_port == 0 || segment->destination_port == 0 ? ParseStatus::Malformed
+                                                                     : ParseStatus::Tcp;
+}
+
+std::uint64_t checksum_add(std::uint64_t sum, std::span<const std::uint8_t> bytes) noexcept {
+  const std::uint8_t* p = bytes.data();
+  std::size_t n = bytes.size();
+  // 32-bit words into a 64-bit sum: cannot overflow below 2^32 words.
+  for (; n >= 4; p += 4, n -= 4) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, p, 4);
+    sum += word;
+  }
+  if (n >= 2) {
+    std::uint16_t word = 0;
+    std::memcpy(&word, p, 2);
+    sum += word;
+    p += 2;
+    n -= 2;
+  }
+  if (n == 1) {
+    std::uint16_t word = 0;
+    std::memcpy(&word, p, 1);
+    sum += word;
+  }
+  return sum;
+}
+
+std::uint16_t checksum_fold(std::uint64_t sum) noexcept {
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(sum);
+}
+
+std::uint64_t pseudo_header_sum(Family family, const std::uint8_t* source,
+                                const std::uint8_t* destination, std::uint32_t length,
+                                std::uint8_t protocol) noexcept {
+  const std::size_t n = family == Family::V4 ? 4 : 16;
+  std::uint64_t sum = checksum_add(0, {source, n});
+  sum = checksum_add(sum, {destination, n});
+  return sum + htonl(length) + htons(protocol);
+}
+
+}  // namespace proxyvpn::tun
