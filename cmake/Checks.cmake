@@ -1,0 +1,25 @@
+# Checks of the tree itself, as tests: they run with everything else and appear in the same summary.
+find_program(BASH_PROGRAM bash REQUIRED)
+find_package(Python3 COMPONENTS Interpreter QUIET)
+
+# proxyvpn_check(name LABEL command ...): exit status 77 means that a tool is missing.
+function(proxyvpn_check name label)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300 SKIP_RETURN_CODE 77)
+endfunction()
+
+proxyvpn_check(check.layers check ${CMAKE_SOURCE_DIR}/scripts/check-layers.sh)
+proxyvpn_check(check.layers_finds_violations check ${CMAKE_SOURCE_DIR}/scripts/check-layers.sh --self-test)
+proxyvpn_check(check.shellcheck check ${CMAKE_SOURCE_DIR}/scripts/check.sh --one shellcheck)
+if(Python3_FOUND)
+  proxyvpn_check(check.packages check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/packages_agree.py)
+  if(TARGET proxyvpn)
+    proxyvpn_check(check.documentation check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/docs_agree.py
+                   --proxyvpn $<TARGET_FILE:proxyvpn>)
+  endif()
+endif()
+if(EXISTS ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
+  # Built beforehand by scripts/test.sh; a run of its own builds what is missing.
+  proxyvpn_check(fuzz fuzz ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
+  set_tests_properties(fuzz PROPERTIES TIMEOUT 1200)
+endif()

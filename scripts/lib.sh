@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it; sourced, never run. Needs bash and nothing else.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export top
+
+say() { printf '== %s\n' "$*"; }
+warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() {
+  warn "$@"
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# Compilers and tests at once: one per core, and no more than the memory holds (a sanitizer build
+# takes about 1 GiB per compiler). PROXYVPN_JOBS overrides.
+jobs() {
+  local cores memory
+  if [ -n "${PROXYVPN_JOBS:-}" ]; then
+    printf '%s\n' "$PROXYVPN_JOBS"
+    return
+  fi
+  cores=$(nproc 2>/dev/null || echo 2)
+  memory=$(awk '/^MemAvailable:/ {print int($2 / 1048576)}' /proc/meminfo 2>/dev/null || echo 2)
+  [ "${memory:-0}" -ge 1 ] || memory=1
+  [ "$cores" -le "$memory" ] || cores=$memory
+  printf '%s\n' "$cores"
+}
+
+# configure_and_build PRESET [cmake options ...] [-- targets ...]: quiet while all is well.
+configure_and_build() {
+  local preset=$1 log options=() targets=()
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    options+=("$1")
+    shift
+  done
+  if [ "${1:-}" = -- ]; then
+    shift
+    targets=(--target "$@")
+  fi
+  mkdir -p "$top/build"
+  log=$top/build/configure-$preset.log
+  if ! (cd "$top" && cmake --preset "$preset" ${options[@]+"${options[@]}"}) >"$log" 2>&1; then
+    cat "$log" >&2
+    die "the configure step of preset '$preset' failed (its output is above and in build/configure-$preset.log)"
+  fi
+  (cd "$top" && cmake --build --preset "$preset" --parallel "$(jobs)" ${targets[@]+"${targets[@]}"})
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The one test command: installs what is missing, builds, runs every test, and ends with ctest's own
+# summary. As root it includes the namespace tests (private network namespaces, never this machine's
+# own network); without root it says that they are left out.
+#
+#   scripts/test.sh [ctest options ...]        e.g. scripts/test.sh -R fuzz
+#
+# PROXYVPN_JOBS=N            compilers and tests at once (default: cores, bounded by memory)
+# PROXYVPN_FUZZ_SECONDS=N    seconds per fuzz target (default 5)
+# PROXYVPN_NO_BOOTSTRAP=1    leave the package manager alone
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$top"
+
+export PROXYVPN_FUZZ_SECONDS=${PROXYVPN_FUZZ_SECONDS:-5}
+[ -n "${PROXYVPN_NO_BOOTSTRAP:-}" ] || scripts/bootstrap.sh build test
+
+say "building the dev preset (ASan, UBSan): unit tests"
+configure_and_build dev
+say "building the release preset (hardened): what the namespace tests run"
+configure_and_build release -DPROXYVPN_TESTS=OFF
+if [ -x scripts/fuzz.sh ]; then
+  say "building the fuzz preset (libFuzzer)"
+  configure_and_build fuzz
+fi
+
+select=()
+if is_root; then
+  # A namespace test that cannot run here is a failure, not a skip.
+  export PROXYVPN_REQUIRE_NETNS=1
+else
+  select=(--label-exclude netns)
+  say "not root: the namespace tests are left out (run this as root for the whole)"
+fi
+export PROXYVPN_BIN_DIR=$top/build/release/bin
+exec ctest --test-dir build/dev --output-on-failure --no-tests=error --parallel "$(jobs)" \
+  ${select[@]+"${select[@]}"} "$@"
