@@ -31,6 +31,9 @@ struct Snapshot {
   std::vector<AddressInfo> addresses;
   std::vector<std::string>
       rules;  // in `ip rule` syntax, "200: from all fwmark 0x1/0x3 lookup 28790"
+  // Routes of every table but local, main and default, both families, in `ip route show table all`
+  // syntax: "unreachable default table 28790 proto 112 metric 4294967295". At most 1,000.
+  std::vector<std::string> routes;
   bool has_default_route_v4 = false;
   bool has_default_route_v6 = false;
   std::vector<std::uint32_t> tables_in_use;  // route tables with at least one route that isn't ours
