@@ -1,0 +1,3 @@
+import sys
+def check_logs(lab): pass
+def show_logs(): pass
