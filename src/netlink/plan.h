@@ -14,6 +14,8 @@ namespace proxyvpn::netlink {
 // that `down` finds it without a state file. Not in the kernel's or iproute2's list of known
 // daemons.
 inline constexpr std::uint8_t kProtocolId = 0x70;
+// IFLA_IFALIAS of our link: a link has no protocol number.
+inline constexpr const char* kLinkAlias = "proxyvpn";
 // Reference's own words for these are 100/200; see docs/architecture.md for why they are options.
 inline constexpr std::uint32_t kDefaultTable = 28790;  // "pv" in ASCII
 inline constexpr std::uint32_t kDefaultRulePriority = 200;
@@ -56,7 +58,8 @@ struct LinkSetup {
   std::uint32_t tx_queue_length =
       5000;  // packets; the default 500 overflows when many flows close at once
   std::vector<Cidr> addresses;
-  // rp_filter=2 on this device alone (IFLA_INET_CONF), addr_gen_mode none, accept_ra 0.
+  // rp_filter=2 on this device alone (IFLA_INET_CONF), addr_gen_mode none, accept_ra 0. The link
+  // gets kLinkAlias, so that a device of somebody else with the same name is never taken for ours.
   friend bool operator==(const LinkSetup&, const LinkSetup&) = default;
 };
 
@@ -69,11 +72,17 @@ struct RoutingPlan {
 };
 
 // In `ip` syntax, ready to paste, without the command: "rule add pref 200 fwmark 0x1/0x3 lookup
-// 28790".
+// 28790 protocol 112". Whether it is `ip -6` is in the family, which to_command() puts in front.
 std::string to_string(const PolicyRule& rule);
 std::string to_string(const Route& route);
-// Whole command lines in order, one per element: "ip -6 rule add ...", "ip link set dev tun0 up",
-// ...
+// The whole command line: "ip -6 rule add ...".
+std::string to_command(const PolicyRule& rule);
+std::string to_command(const Route& route);
+// Device alone, created and set up: tuntap, sysctl, link, address, up.
+std::vector<std::string> to_commands(const LinkSetup& link);
+// Whole command lines, one per element, in the order of docs/architecture.md: barrier routes,
+// rules, link, device routes. IPv6 settings of the link are left out when nothing in the plan is
+// IPv6.
 std::vector<std::string> to_commands(const RoutingPlan& plan);
 
 }  // namespace proxyvpn::netlink
