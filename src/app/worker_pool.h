@@ -1,0 +1,119 @@
+#pragma once
+// The data plane's processes: forks them, gives them marked sockets, listens to them, follows a
+// dead or hung one with another. The TUN queues stay open here all the time, so that the device and
+// the kernel's choice of queue do not change when a worker goes.
+#include <sys/types.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/engine.h"
+#include "app/restart_policy.h"
+#include "app/worker_protocol.h"
+#include "app/worker_stats.h"
+#include "event/reactor.h"
+#include "tun/tun_device.h"
+
+namespace proxyvpn::app {
+
+// What all workers get.
+struct WorkerSetup {
+  EngineConfig engine;  // without descriptors, counters and proxies: those are per worker
+  int log_fd = 2;       // not owned; where a worker's log lines go
+  // Called in the child, with the descriptors that it needs: closes all others, drops every
+  // privilege, installs the filter.
+  std::function<Result<>(std::span<const int> keep)> enter_sandbox;
+  std::function<int(EngineConfig)> run;  // run_engine()
+  // Up to `count` non-blocking TCP sockets with our bypass mark; fewer when the system has no more.
+  std::function<std::vector<UniqueFd>(Family family, unsigned count)> make_sockets;
+};
+
+// The counters of all workers, dead ones included, added up.
+struct WorkerTotals {
+  std::uint64_t flows_open = 0;
+  std::uint64_t flows_total = 0;
+  std::uint64_t refused_by_proxy = 0;
+  std::uint64_t refused_proxy_lost = 0;
+  std::uint64_t refused_limit = 0;
+  std::uint64_t timeouts = 0;
+  std::uint64_t resets = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint64_t packets_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t packets_bad = 0;
+  std::uint64_t buffer_bytes = 0;
+  void add(const WorkerStats& stats, bool alive) noexcept;
+  void add(const WorkerTotals& other) noexcept;
+};
+
+// Told by the pool, from inside the reactor. Must not destroy the pool; only on_all_gone() may call
+// start().
+class WorkerListener {
+ public:
+  virtual ~WorkerListener() = default;
+  virtual void on_ready(unsigned worker) = 0;
+  virtual void on_proxy_lost(unsigned worker, const ProxyLost& message) = 0;
+  virtual void on_proxy_back(unsigned worker) = 0;
+  virtual void on_resolve(unsigned worker) = 0;
+  // `how`: "was killed by SIGSEGV", "ended with status 1". `in_a_row`: deaths without a good life
+  // between them; `delay`: until the next one starts.
+  virtual void on_death(unsigned worker, const std::string& how, unsigned in_a_row,
+                        Duration delay) = 0;
+  virtual void on_all_gone() = 0;  // after stop()
+};
+
+class WorkerPool {
+ public:
+  // All three outlive the pool.
+  WorkerPool(event::Reactor& reactor, WorkerSetup setup, WorkerListener& listener);
+  ~WorkerPool();  // SIGKILL to what is left, and waits for it
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // One worker per queue. `tun` is not owned and must outlive the pool or the next start().
+  Result<> start(const tun::TunQueues& tun, std::vector<Endpoint> proxies);
+  // To be called on SIGCHLD, and once a second.
+  void reap();
+  void tick();
+  // For workers that run and for those that come.
+  void set_proxies(std::vector<Endpoint> proxies);
+  // Asks every worker to reset its flows and end; after `patience` it is killed.
+  void stop(Duration patience);
+  // At once: SIGKILL.
+  void kill_all() noexcept;
+
+  [[nodiscard]] unsigned running() const noexcept;
+  [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(slots_.size()); }
+  [[nodiscard]] WorkerTotals totals() const noexcept;
+
+ private:
+  struct Slot;
+  Result<> launch(Slot& slot);
+  [[noreturn]] void run_child(Slot& slot, UniqueFd channel, pid_t supervisor);
+  void on_channel(Slot& slot, std::uint32_t events);
+  void receive(Slot& slot);
+  void handle(Slot& slot, const ToSupervisor& message);
+  void serve(Slot& slot);  // answers what is owed as far as the channel takes it
+  void want_output(Slot& slot, bool on);
+  void reject(Slot& slot, const char* why);
+  void kill_slot(Slot& slot) noexcept;
+  void buried(Slot& slot, int status);
+  void check_gone();
+
+  event::Reactor& reactor_;
+  WorkerSetup setup_;
+  WorkerListener& listener_;
+  const tun::TunQueues* tun_ = nullptr;
+  std::vector<Endpoint> proxies_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  WorkerTotals carried_;  // of workers that are gone
+  bool stopping_ = false;
+  event::Timer kill_timer_;
+  event::Timer gone_timer_;
+};
+
+}  // namespace proxyvpn::app
