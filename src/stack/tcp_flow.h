@@ -2,13 +2,12 @@
 // One captured TCP connection as the rooms behind the stack see it: its two ends, a stream of bytes
 // from the application, a stream of bytes to it, and two decisions (accept, refuse).
 //
-// Everything happens on the reactor's thread. Callbacks come from inside TcpStack::input() and
-// TcpStack::tick(); a handler may call any TcpFlow function from inside a callback, also abort().
+// Everything happens on the reactor's thread. Callbacks come from TcpStack::flush(), never from
+// inside the stack's own input or timers, so a handler may call any function of any flow.
 #include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/ip.h"
@@ -31,13 +30,6 @@ enum class Refusal : std::uint8_t {
   Silent,              // nothing: ETIMEDOUT by the application's own clock
 };
 
-// A piece of memory that goes to the application by reference. Freed with the last reference.
-// Bytes must not change while the stack holds them (until they are acknowledged).
-class Chunk;
-struct ChunkDeleter {
-  void operator()(Chunk* chunk) const noexcept;
-};
-
 // Told by the flow. No function may throw.
 class FlowHandler {
  public:
@@ -56,11 +48,13 @@ class FlowHandler {
   virtual void on_closed() noexcept = 0;
 };
 
+// Owned by the stack. Dead, and not to be touched again, after refuse(), abort(), on_reset() and
+// on_closed().
 class TcpFlow {
  public:
-  virtual ~TcpFlow() = default;  // destroying a live flow sends an RST to the application
   [[nodiscard]] virtual const FlowKey& key() const noexcept = 0;
-  virtual void set_handler(FlowHandler* handler) noexcept = 0;  // not owned; must outlive the flow
+  // Not owned; must live until the flow is dead.
+  virtual void set_handler(FlowHandler* handler) noexcept = 0;
 
   // Exactly one of these two answers the held SYN.
   virtual void accept() noexcept = 0;
@@ -75,15 +69,21 @@ class TcpFlow {
   // The application has sent its FIN and everything before it has been consumed.
   [[nodiscard]] virtual bool read_eof() const noexcept = 0;
 
-  // How many bytes write() would take now.
+  // How many bytes to the application may be queued now. 0: wait for on_writable().
   [[nodiscard]] virtual std::size_t send_room() const noexcept = 0;
-  // Queues bytes to the application without copying them; holds a reference to `owner`.
-  // False: no memory now, nothing was taken, try again at the next on_writable().
-  virtual bool write(const std::uint8_t* bytes, std::size_t n, Chunk& owner) noexcept = 0;
+  // Memory for up to `want` bytes, to be read into directly (recv(2)). May be shorter than wanted;
+  // empty when there is no room or no memory: wait for on_writable(). Valid until the next call.
+  virtual std::span<std::uint8_t> send_buffer(std::size_t want) noexcept = 0;
+  // The first n bytes of the last send_buffer() are the application's; they are sent by reference
+  // and stay where they are until they are acknowledged.
+  virtual void commit(std::size_t n) noexcept = 0;
   // FIN behind everything written. The reading half stays open.
   virtual void finish() noexcept = 0;
   // RST to the application, now. The flow is dead afterwards.
   virtual void abort() noexcept = 0;
+
+ protected:
+  ~TcpFlow() = default;
 };
 
 }  // namespace proxyvpn::stack

@@ -1,0 +1,239 @@
+#include "stack/lwip_stack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "stack/lwip_guard.h"
+
+namespace proxyvpn::stack {
+namespace {
+
+constexpr int kFramesPerDrain = 32;
+
+}  // namespace
+
+LwipStack* LwipStack::the_stack = nullptr;
+
+// lwIP's callbacks. They run inside a Guard and only note what happened.
+struct LwipCallbacks {
+  static err_t accepted(void* argument, tcp_pcb* pcb, err_t) {
+    auto* flow = static_cast<LwipFlow*>(argument);
+    flow->events_ |= LwipFlow::kEstablished;
+    // lwIP believes that the SYN-ACK announced TCP_WND; on the wire it said window_ (see output()).
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = flow->window_;
+    pcb->rcv_ann_right_edge = pcb->rcv_nxt + flow->window_;
+    return ERR_OK;
+  }
+  static err_t received(void* flow, tcp_pcb*, pbuf* p, err_t) {
+    if (p == nullptr) {
+      static_cast<LwipFlow*>(flow)->fin_received();
+    } else {
+      static_cast<LwipFlow*>(flow)->received(p);
+    }
+    return ERR_OK;
+  }
+  static err_t sent(void* flow, tcp_pcb*, u16_t length) {
+    static_cast<LwipFlow*>(flow)->acknowledged(length);
+    return ERR_OK;
+  }
+  static void error(void* argument, err_t code) {
+    auto* flow = static_cast<LwipFlow*>(argument);
+    flow->pcb_ = nullptr;
+    // ERR_CLSD: LAST_ACK was acknowledged, the normal end. Everything else ended it early.
+    flow->events_ |= code == ERR_CLSD ? LwipFlow::kClosed : LwipFlow::kReset;
+  }
+};
+
+LwipStack::LwipStack(tun::PacketIo& io, FlowAcceptor& acceptor, event::TimerQueue& timers,
+                     StackLimits limits)
+    : io_(io),
+      acceptor_(acceptor),
+      timers_(timers),
+      limits_(limits),
+      offloads_(io.offloads()),
+      table_(HashSeed{random_bits(), random_bits()}),
+      tick_timer_([this] { tick(); }),
+      time_wait_timer_([this] { expire_time_wait(); }),
+      last_tick_(timers.now()) {
+  static const bool initialised = (lwip_init(), true);
+  (void)initialised;
+  the_stack = this;
+  netif_add_noaddr(
+      &interface_, this,
+      [](netif* interface) -> err_t {
+        interface->output = output_v4;
+        interface->output_ip6 = output_v6;
+        interface->mtu = 65535;
+        return ERR_OK;
+      },
+      ip_input);
+  // Any address will do: routing is "the one interface", replies carry the flow's own addresses.
+  ip4_addr_t address{};
+  ip4_addr_t any{};
+  IP4_ADDR(&address, 192, 0, 2, 1);
+  netif_set_addr(&interface_, &address, &any, &any);
+  netif_set_default(&interface_);
+  netif_set_up(&interface_);
+  netif_set_link_up(&interface_);
+  tcp_pcb* pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+  tcp_bind(pcb, IP_ANY_TYPE, 1);
+  listener_ = reinterpret_cast<tcp_pcb_listen*>(tcp_listen(pcb));
+  tcp_accept(reinterpret_cast<tcp_pcb*>(listener_), LwipCallbacks::accepted);
+}
+
+LwipStack::~LwipStack() {
+  abort_all();
+  tcp_close(reinterpret_cast<tcp_pcb*>(listener_));
+  netif_remove(&interface_);
+  graveyard_.clear();
+  the_stack = nullptr;
+}
+
+bool LwipStack::drain() noexcept {
+  int n = 0;
+  for (; n < kFramesPerDrain; ++n) {
+    FrameBuffer* frame = frames_.take();
+    if (frame == nullptr) {
+      ++counters_.no_memory;
+      break;
+    }
+    std::size_t length = 0;
+    const auto status = io_.read(frame->bytes, &length);
+    if (status != tun::IoStatus::Ok) {
+      frames_.give(frame);
+      break;
+    }
+    ++counters_.packets_in;
+    input(frame, length);
+  }
+  flush();
+  return n == kFramesPerDrain;
+}
+
+void LwipStack::set_up(LwipFlow& flow) noexcept {
+  tcp_pcb* pcb = flow.pcb_;
+  tcp_arg(pcb, &flow);
+  tcp_recv(pcb, LwipCallbacks::received);
+  tcp_sent(pcb, LwipCallbacks::sent);
+  tcp_err(pcb, LwipCallbacks::error);
+  tcp_nagle_disable(pcb);
+  // The peer's MSS goes into gso_size; lwIP itself builds frames of a multiple of it, as large as
+  // an IP packet (and lwIP's 16-bit lengths) can carry.
+  flow.peer_mss_ = std::max<std::uint16_t>(pcb->mss, 64);
+  if (offloads_.segmentation) {
+    const unsigned most = flow.key().source.address.is_v4() ? 65495 : 65475;
+    pcb->mss = static_cast<u16_t>(flow.peer_mss_ * (most / flow.peer_mss_));
+  }
+}
+
+void LwipStack::after(LwipFlow& flow) noexcept {
+  using State = LwipFlow::State;
+  if (flow.state_ == State::Dead) return;
+  if ((flow.events_ & LwipFlow::kEstablished) != 0 && flow.pcb_ != nullptr) {
+    // The path is one machine long, the peer's window is the limit. (tcp_process() sets its own
+    // value behind the accept callback, so this is the first moment.)
+    flow.pcb_->cwnd = TCP_SND_BUF;
+  }
+  if (flow.pcb_ == nullptr && (flow.events_ & LwipFlow::kClosed) != 0 && flow.rx_bytes_ > 0) {
+    flow.events_ &= static_cast<std::uint8_t>(~LwipFlow::kClosed);
+    flow.state_ = State::Lingering;
+  }
+  if (flow.in_time_wait_ && flow.state_ == State::Open) enter_time_wait(flow);
+  if (flow.want_writable_) {
+    flow.want_writable_ = false;
+    if (flow.send_room() > 0) flow.events_ |= LwipFlow::kWritable;
+  }
+  update_busy(flow);
+  if (flow.events_ != 0) mark(flow, 0);
+}
+
+void LwipStack::mark(LwipFlow& flow, std::uint8_t events) noexcept {
+  flow.events_ |= events;
+  if (flow.in_dirty_) return;
+  flow.in_dirty_ = true;
+  dirty_.push_back(&flow);
+}
+
+void LwipStack::flush() noexcept {
+  if (delivering_) return;
+  delivering_ = true;
+  // Handlers may add to the list while it is walked.
+  for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    LwipFlow* flow = dirty_[i];
+    if (flow == nullptr) continue;
+    flow->in_dirty_ = false;
+    deliver(*flow);
+  }
+  dirty_.clear();
+  graveyard_.clear();
+  delivering_ = false;
+}
+
+void LwipStack::deliver(LwipFlow& flow) noexcept {
+  const std::uint8_t events = std::exchange(flow.events_, 0);
+  FlowHandler* handler = flow.handler_;
+  const auto alive = [&] {
+    return flow.state_ != LwipFlow::State::Dead && flow.handler_ != nullptr;
+  };
+  const bool reset = (events & LwipFlow::kReset) != 0;
+  if ((events & LwipFlow::kEstablished) != 0 && !reset && alive()) handler->on_established();
+  if ((events & LwipFlow::kReadable) != 0 && !reset && alive()) handler->on_readable();
+  if ((events & LwipFlow::kWritable) != 0 && !reset && alive()) handler->on_writable();
+  if ((events & (LwipFlow::kReset | LwipFlow::kClosed)) == 0) return;
+  if (flow.state_ == LwipFlow::State::Dead) return;
+  if (!reset && flow.rx_bytes_ > 0) {
+    // The handler could not take everything: closed is told when it has.
+    if (flow.state_ == LwipFlow::State::Open) flow.state_ = LwipFlow::State::Lingering;
+    return;
+  }
+  flow.handler_ = nullptr;
+  if (flow.state_ != LwipFlow::State::TimeWait) remove(flow);
+  if (handler != nullptr) {
+    if (reset) {
+      handler->on_reset();
+    } else {
+      handler->on_closed();
+    }
+  }
+}
+
+void LwipStack::remove(LwipFlow& flow) noexcept {
+  flow.state_ = LwipFlow::State::Dead;
+  flow.handler_ = nullptr;
+  table_.erase(flow);
+  update_busy(flow);
+  if (flow.in_dirty_) {
+    const auto at = std::find(dirty_.rbegin(), dirty_.rend(), &flow);
+    if (at != dirty_.rend()) *at = nullptr;
+    flow.in_dirty_ = false;
+  }
+  granted_ -= std::exchange(flow.granted_, 0);
+  flow.drop_queues();
+  graveyard_.emplace_back(&flow);
+}
+
+bool LwipStack::grow_window(std::uint32_t by) noexcept {
+  if (granted_ + by > limits_.memory_budget) return false;
+  granted_ += by;
+  return true;
+}
+
+void LwipStack::abort_all() noexcept {
+  std::vector<LwipFlow*> all;
+  all.reserve(table_.size());
+  table_.for_each([&](LwipFlow& flow) { all.push_back(&flow); });
+  for (LwipFlow* flow : all) {
+    if (flow->state_ == LwipFlow::State::TimeWait) {
+      leave_time_wait(*flow, false);
+    } else {
+      flow->abort();
+    }
+  }
+  if (!delivering_) graveyard_.clear();
+}
+
+std::uint64_t LwipStack::buffered_bytes() const noexcept {
+  return frames_.out() * sizeof(FrameBuffer) + chunks_.bytes_out() + rx_copied_;
+}
+
+}  // namespace proxyvpn::stack
