@@ -50,3 +50,17 @@ configure_and_build() {
   fi
   (cd "$top" && cmake --build --preset "$preset" --parallel "$(jobs)" ${targets[@]+"${targets[@]}"})
 }
+
+# build_release TARGET ...: under sudo the compilers run as the owner of the tree, so that what he
+# builds stays his.
+build_release() {
+  local as_owner=()
+  if is_root && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] && [ "$(stat -c %U "$top")" = "$SUDO_USER" ]; then
+    as_owner=(sudo -u "$SUDO_USER" --)
+  fi
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  ${as_owner[@]+"${as_owner[@]}"} bash -c 'set -euo pipefail
+    . "$1/scripts/lib.sh"
+    shift
+    configure_and_build release -DPROXYVPN_TESTS=OFF -- "$@"' "$0" "$top" "$@"
+}
