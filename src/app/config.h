@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -17,6 +18,10 @@
 
 namespace proxyvpn::app {
 
+// The defaults that have no literal of their own type.
+inline constexpr std::string_view kDefaultTunCidr = "10.255.255.1/30";
+inline constexpr std::string_view kDefaultTunCidr6 = "fd70:7278:7976::1/126";
+
 struct Config {
   // Proxy
   connect::ProxyUrl proxy;
@@ -27,7 +32,7 @@ struct Config {
   // Network
   std::string tun_name = "tun0";
   Cidr tun_cidr{};                // --tun-cidr, default 10.255.255.1/30
-  std::optional<Cidr> tun_cidr6;  // default fd70:7278:7976::1/126, absent on kernels without IPv6
+  std::optional<Cidr> tun_cidr6;  // --tun-cidr6, default fd70:7278:7976::1/126; empty: "none" given
   std::uint32_t mtu = 1500;
   std::vector<IpAddress> dns;  // --dns and --allow-dns; empty: from the system
   std::vector<Cidr> exclude;   // --exclude
@@ -45,6 +50,7 @@ struct Config {
 
   // General
   std::string state_dir = "/run/proxyvpn";
+  bool state_dir_given = false;                // --state-dir was on the command line
   unsigned workers = 0;                        // 0: by the number of cores
   std::uint64_t memory_budget = 256ull << 20;  // bytes for all windows of all flows of a worker
   bool verbose = false;

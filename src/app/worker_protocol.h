@@ -78,7 +78,9 @@ bool send_message(int channel, std::span<const std::uint8_t> bytes,
                   std::span<const int> descriptors = {}) noexcept;
 struct Received {
   enum class Status : std::uint8_t { Message, Nothing, Closed } status = Status::Nothing;
-  std::vector<std::uint8_t> bytes;
+  std::vector<std::uint8_t> bytes;  // empty for a message longer than kMaxWorkerMessage
+  // May be fewer than were sent: what does not fit into this process's table of descriptors is lost
+  // (EMFILE, unix(7)).
   std::vector<UniqueFd> descriptors;
 };
 Received receive_message(int channel);

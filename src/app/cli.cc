@@ -1,0 +1,232 @@
+#include "app/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+
+#include "app/options.h"
+#include "app/secrets_argv.h"
+
+namespace proxyvpn::app {
+namespace {
+
+constexpr std::array<std::string_view, 2> kCommands{"up", "down"};
+constexpr std::string_view kProxyUrlVariable = "PROXYVPN_PROXY_URL";
+
+constexpr std::string_view kNoOptions =
+    "proxyvpn: no proxy is given. Every TCP connection of this machine goes through it:\n"
+    "  proxyvpn up --proxy-url http://user:pass@host:port     start (Ctrl-C or 'proxyvpn down' "
+    "stops)\n"
+    "  proxyvpn --help                                        every option\n";
+
+constexpr const char* kDescription =
+    "Sends every TCP connection of this machine through an HTTP proxy (CONNECT).";
+constexpr std::string_view kFooter =
+    "A password is best given with --password-file. --dry-run shows what would be done.\n"
+    "'proxyvpn down' stops, and removes everything that a run left behind.\n";
+constexpr const char* kProxyGroup = "Proxy Configuration:";
+constexpr const char* kNetworkGroup = "Network Configuration:";
+
+constexpr std::size_t kColumn = 32;  // where explanations start
+constexpr std::size_t kWidth = 80;   // a terminal's
+constexpr char kNoBreak = '\x1f';    // a blank that no line ends at
+
+// Appends `words` with line breaks at blanks, indented to kColumn; `line` is the current length.
+void append_wrapped(std::string& text, std::string_view words, std::size_t line) {
+  while (!words.empty()) {
+    const auto end = std::min(words.find(' '), words.size());
+    if (line + 1 + end > kWidth && line > kColumn) {
+      text += "\n" + std::string(kColumn, ' ');
+      line = kColumn;
+    } else if (line > kColumn) {
+      text += ' ';
+      ++line;
+    }
+    text += words.substr(0, end);
+    line += end;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+}
+
+// "--tun-name <NAME>" and "[default: tun0]" behind the explanation, within 80 columns.
+class HelpFormat : public CLI::Formatter {
+ public:
+  std::string make_option(const CLI::Option* option, bool /*positional*/) const override {
+    std::string text = "  " + option->get_name(false, true);
+    if (const auto comma = text.find(','); comma != std::string::npos) text.insert(comma + 1, " ");
+    if (!option->get_type_name().empty()) text += " <" + option->get_type_name() + ">";
+    std::string words = option->get_description();
+    if (!option->get_default_str().empty())
+      words += std::string(" [default:") + kNoBreak + option->get_default_str() + "]";
+    if (text.size() + 2 > kColumn) text += '\n';
+    const std::size_t used = text.ends_with('\n') ? 0 : text.size();
+    text += std::string(kColumn - used, ' ');
+    append_wrapped(text, words, kColumn);
+    std::replace(text.begin(), text.end(), kNoBreak, ' ');
+    return text + '\n';
+  }
+};
+
+// The whole definition; the flags that it fills live beside it.
+struct Definition {
+  UpFlags up_flags;
+  DownFlags down_flags;
+  CLI::App app{kDescription, "proxyvpn"};
+  CLI::App* up = nullptr;
+  CLI::App* down = nullptr;
+
+  Definition() {
+    app.formatter(std::make_shared<HelpFormat>());
+    app.require_subcommand(1);
+    app.set_version_flag("--version", version_text());
+    up = app.add_subcommand("up", "Start (also when no command is given)");
+    define_up(*up, up_flags);
+    down = app.add_subcommand("down", "Stop, and remove everything that a run left behind");
+    define_down(*down, down_flags);
+    app.set_help_flag("-h,--help", "Print this help");
+    for (auto* command : {up, down}) {
+      command->set_help_flag("-h,--help", "Print this help")->group("General");
+      command->set_version_flag("--version", version_text(), "Print the version")->group("General");
+      command->formatter(std::make_shared<HelpFormat>());
+    }
+  }
+};
+
+bool is_command(std::string_view word) {
+  return std::find(kCommands.begin(), kCommands.end(), word) != kCommands.end();
+}
+
+std::string usage_and_options(const CLI::App& command, const std::string& usage) {
+  std::string text = command.help();
+  // CLI11 starts with its own description and usage line; the groups follow.
+  text.erase(0, text.find(kProxyGroup) != std::string::npos ? text.find(kProxyGroup)
+                                                            : text.find(kNetworkGroup));
+  for (auto gap = text.find("\n\n\n"); gap != std::string::npos; gap = text.find("\n\n\n")) {
+    text.erase(gap, 1);
+  }
+  return "Usage: " + usage + "\n\n" + text;
+}
+
+// The top level's help names the commands and, since `up` is the default, its options.
+std::string full_help(const Definition& definition) {
+  return std::string(kDescription) + "\n\n" +
+         usage_and_options(*definition.up,
+                           "proxyvpn [up] [OPTIONS]\n       proxyvpn down [OPTIONS]") +
+         std::string(kFooter);
+}
+
+std::string down_help(const Definition& definition) {
+  return definition.down->get_description() + ".\n\n" +
+         usage_and_options(*definition.down, "proxyvpn down [OPTIONS]");
+}
+
+Parsed usage_error(const std::string& sentence, std::string_view command) {
+  Parsed parsed;
+  parsed.exit_code = kExitUsage;
+  parsed.errors = "proxyvpn: error: " + redact(sentence) + "\n" + "See: proxyvpn " +
+                  std::string(command) + " --help\n";
+  return parsed;
+}
+
+// Values of words that nobody expects may be a part of a password with a blank in it: they are
+// named only when no password was on the command line.
+std::string unexpected_words(const std::vector<std::string>& words, bool password_given) {
+  for (const auto& word : words) {
+    if (is_command(word)) {
+      return "the command '" + word + "' must stand in front of the options: proxyvpn " + word +
+             " [OPTIONS]";
+    }
+  }
+  const auto option = std::find_if(words.begin(), words.end(),
+                                   [](const std::string& word) { return word.starts_with('-'); });
+  if (option != words.end()) {
+    return "there is no option '" + option->substr(0, option->find('=')) + "'";
+  }
+  if (password_given || words.empty()) {
+    return "a word stands where none is expected (a value with a blank in it needs quotes)";
+  }
+  return "'" + words.front() +
+         "' stands where no word is expected; a proxy is given with "
+         "--proxy-url";
+}
+
+// CLI11's exceptions as our sentences. Its texts for the remaining kinds name options only.
+Parsed explain(const CLI::ParseError& error, Definition& definition,
+               const std::vector<std::string>& arguments) {
+  CLI::App* command = definition.down->parsed() ? definition.down : definition.up;
+  const std::string name = command->get_name();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const bool password_given =
+        std::any_of(arguments.begin(), arguments.end(), [](const std::string& word) {
+          return word.starts_with("--password") && !word.starts_with("--password-file");
+        });
+    return usage_error(unexpected_words(command->remaining(), password_given), name);
+  }
+  return usage_error(error.what(), name);
+}
+
+Parsed finish(Result<Checked> checked, Command command) {
+  if (!checked) {
+    auto parsed = usage_error(checked.error().message, command == Command::Up ? "up" : "down");
+    if (checked.error().code != Code::InvalidArgument) {
+      parsed.exit_code = kExitFailure;
+      parsed.errors = "proxyvpn: error: " + redact(checked.error().message) + "\n";
+    }
+    return parsed;
+  }
+  Parsed parsed;
+  parsed.command_line =
+      CommandLine{command, std::move(checked->config), std::move(checked->warnings)};
+  return parsed;
+}
+
+Parsed text_and_success(std::string text) {
+  Parsed parsed;
+  parsed.output = std::move(text);
+  return parsed;
+}
+
+Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string> variable) {
+  if (arguments.empty() && !variable)
+    return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
+  Definition definition;
+  const std::string first = arguments.empty() ? "" : arguments.front();
+  if (first == "--version") return text_and_success(version_text() + "\n");
+  if (first == "--help" || first == "-h") return text_and_success(full_help(definition));
+  if (!is_command(first)) arguments.insert(arguments.begin(), "up");
+  try {
+    // CLI11 takes its words from the back.
+    definition.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    if (definition.down->parsed()) return text_and_success(down_help(definition));
+    return text_and_success(full_help(definition));
+  } catch (const CLI::CallForVersion&) {
+    return text_and_success(version_text() + "\n");
+  } catch (const CLI::ParseError& error) {
+    return explain(error, definition, arguments);
+  }
+  if (definition.down->parsed()) return finish(to_config(definition.down_flags), Command::Down);
+  auto& flags = definition.up_flags;
+  if (variable && !flags.proxy_url && !flags.proxy_host) flags.proxy_url = std::move(variable);
+  return finish(to_config(flags), Command::Up);
+}
+
+}  // namespace
+
+std::string version_text() { return "proxyvpn " PROXYVPN_VERSION; }
+
+Parsed parse_command_line(int argc, char** argv, char** environment) {
+  auto arguments = take_arguments(argc, argv);
+  auto variable = take_variable(environment, kProxyUrlVariable);
+  try {
+    return parse_words(std::move(arguments), std::move(variable));
+  } catch (const std::exception& error) {
+    // A mistake in the definition of the options, or no memory.
+    return {std::nullopt,
+            kExitFailure,
+            {},
+            "proxyvpn: error: the command line cannot be read: " + redact(error.what()) + "\n"};
+  }
+}
+
+}  // namespace proxyvpn::app

@@ -1,0 +1,38 @@
+#pragma once
+// The command line: subcommands, help, version, and which exit code a wrong one gives.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+
+namespace proxyvpn::app {
+
+enum class Command : std::uint8_t { Up, Down };
+
+struct CommandLine {
+  Command command = Command::Up;
+  Config config;
+  std::vector<std::string> warnings;  // sentences for stderr
+};
+
+// Either a command to run, or a text and an exit code: 0 for --help and --version, 2 for a command
+// line that cannot be used, 1 when the machine refused something (the password file).
+struct Parsed {
+  std::optional<CommandLine> command_line;
+  int exit_code = 0;
+  std::string output;  // for stdout
+  std::string errors;  // for stderr
+};
+
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 2;
+
+// Overwrites the passwords in `argv` and in PROXYVPN_PROXY_URL of `environment` before anything
+// else (secrets_argv.h), then parses. `up` may be left out. Never throws and never exits.
+Parsed parse_command_line(int argc, char** argv, char** environment);
+
+// "proxyvpn 0.1.0"
+std::string version_text();
+
+}  // namespace proxyvpn::app
