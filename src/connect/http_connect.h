@@ -30,10 +30,15 @@ struct Credentials {
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
+// Neither part may hold a control character, the user name no colon (RFC 7617 section 2). Both may
+// be empty. The error names the part, never the text.
+Result<> check_credentials(const Credentials& credentials);
+
 // Limits for what a proxy may say before the tunnel stands.
 inline constexpr std::size_t kMaxReplyBytes = 64 * 1024;  // all heads together, 1xx included
 inline constexpr unsigned kMaxReplyHeaders = 128;
 inline constexpr unsigned kMaxInterimReplies = 16;
+inline constexpr unsigned kMaxAnswers = 3;  // challenges that one tunnel answers (stale nonces)
 inline constexpr std::size_t kMaxRefusalBody =
     256 * 1024;  // read past it to reuse the connection for Digest
 
@@ -70,6 +75,15 @@ class Authenticator {
   // wrong, or no scheme is supported; `why` then says which.
   virtual bool challenge(std::span<const std::string> values, std::string_view sent,
                          std::string_view* why) = 0;
+  // `sent`, a value of authorization(), is done with, and it was not refused with a 407: the nonce
+  // in it is free for another tunnel. `accepted`: the proxy answered it with a status other than
+  // 407. `info`: Proxy-Authentication-Info of that answer (RFC 7615), empty when there was none.
+  // HttpConnect calls it exactly once per value, unless it calls challenge() for it.
+  virtual void release(std::string_view sent, bool accepted, std::string_view info) {
+    static_cast<void>(sent);
+    static_cast<void>(accepted);
+    static_cast<void>(info);
+  }
 };
 // `random_hex`: 16 random bytes as hex for client nonces, given by the caller so that tests can fix
 // it.
