@@ -6,7 +6,9 @@
 
 namespace proxyvpn::event {
 
-Reactor::Reactor(UniqueFd epoll) : epoll_(std::move(epoll)), now_(Clock::now()), batch_(kBatch) {}
+Reactor::Reactor(UniqueFd epoll) : epoll_(std::move(epoll)), now_(Clock::now()), batch_(kBatch) {
+  timers_.set_now(now_);
+}
 
 Result<Reactor> Reactor::open() {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -55,6 +57,7 @@ bool Reactor::turn(Duration at_most) noexcept {
   const int n = ::epoll_wait(epoll_.get(), batch_.data(), static_cast<int>(kBatch), timeout);
   if (n < 0 && errno != EINTR) return false;
   now_ = Clock::now();
+  timers_.set_now(now_);
   count_ = n > 0 ? static_cast<std::size_t>(n) : 0;
   for (next_ = 0; next_ < count_;) {
     const epoll_event event = batch_[next_++];

@@ -23,7 +23,8 @@ void TimerQueue::fire(TimePoint now) {
   while (left-- > 0 && !heap_.empty() && heap_.front()->deadline_ <= now) {
     Timer& timer = *heap_.front();
     erase(timer);
-    timer.callback_();
+    const auto callback = timer.callback_;  // a copy: it may destroy its own timer
+    callback();
   }
 }
 

@@ -38,6 +38,9 @@ class TimerQueue {
   // Fires everything that is due. A timer armed by a callback for the past fires at the next call.
   void fire(TimePoint now);
   [[nodiscard]] std::size_t size() const noexcept { return heap_.size(); }
+  // The time of this turn: set by the reactor when it wakes, by a test as it likes.
+  void set_now(TimePoint now) noexcept { now_ = now; }
+  [[nodiscard]] TimePoint now() const noexcept { return now_; }
 
  private:
   friend class Timer;
@@ -47,6 +50,7 @@ class TimerQueue {
   void up(std::size_t index) noexcept;
   void down(std::size_t index) noexcept;
   std::vector<Timer*> heap_;
+  TimePoint now_{};
 };
 
 }  // namespace proxyvpn::event

@@ -94,10 +94,10 @@ TEST(ParseTcp, TellsOtherProtocolsAndFragmentsApart) {
 }
 
 TEST(ParseTcp, RejectsAddressesThatNoPeerHas) {
-  for (const std::uint8_t first : {0, 224, 239, 240, 255}) {
+  for (const int first : {0, 224, 239, 240, 255}) {
     Bytes packet = v4(tcp_header());
-    packet[16] = first;
-    EXPECT_EQ(parse(packet), ParseStatus::Malformed) << int{first};
+    packet[16] = static_cast<std::uint8_t>(first);
+    EXPECT_EQ(parse(packet), ParseStatus::Malformed) << first;
   }
   Bytes packet = v6(tcp_header());
   packet[24] = 0xff;

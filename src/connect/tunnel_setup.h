@@ -1,0 +1,47 @@
+#pragma once
+// The part of a tunnel that exists only until the proxy has answered. Private to the tunnel's files.
+#include <list>
+#include <string>
+#include <vector>
+
+#include "connect/tunnel.h"
+
+namespace proxyvpn::connect {
+
+// One connection attempt to one of the proxy's addresses.
+struct Tunnel::Attempt final : public event::Handler {
+  Attempt(Tunnel& owner, std::size_t at, UniqueFd socket) : tunnel(owner), index(at), fd(std::move(socket)) {}
+  void on_event(std::uint32_t events) noexcept override { tunnel.attempt_event(*this, events); }
+  Tunnel& tunnel;
+  std::size_t index;
+  UniqueFd fd;
+};
+
+struct Tunnel::Setup {
+  Setup(Tunnel& owner, Target target, Authenticator& authenticator, std::vector<IpAddress> order, TimePoint now)
+      : tunnel(owner),
+        codec(std::move(target), authenticator),
+        addresses(std::move(order)),
+        schedule(addresses.size(), now),
+        deadline([&owner] { owner.set_up_timed_out(); }),
+        next_attempt([&owner] { owner.race(); }) {}
+  ~Setup();
+  Setup(const Setup&) = delete;
+  Setup& operator=(const Setup&) = delete;
+
+  void drop_attempts() noexcept;
+
+  Tunnel& tunnel;
+  HttpConnect codec;
+  std::vector<IpAddress> addresses;
+  RaceSchedule schedule;
+  std::list<Attempt> attempts;      // running; a list, as the reactor knows their addresses
+  event::Timer deadline;            // of everything until the answer
+  event::Timer next_attempt;
+  std::string request;              // what is left to be sent of it
+  std::vector<std::uint8_t> early;  // the tunnel's first bytes
+  int last_error = 0;               // of connect(2)
+  bool connected_once = false;
+};
+
+}  // namespace proxyvpn::connect

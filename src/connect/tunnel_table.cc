@@ -1,0 +1,261 @@
+#include "connect/tunnel_table.h"
+
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "connect/refusal.h"
+#include "connect/tunnel_setup.h"
+
+namespace proxyvpn::connect {
+namespace {
+
+std::string random_hex() {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::uint8_t bytes[16] = {};
+  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) std::abort();
+  std::string text;
+  for (const auto byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+std::string_view name_of(End why) {
+  switch (why) {
+    case End::Open:
+      return "open";
+    case End::Closed:
+      return "closed";
+    case End::ResetByApp:
+      return "reset by the application";
+    case End::ResetByProxy:
+      return "reset by the proxy's side";
+    case End::Refused:
+      return "refused by the proxy";
+    case End::ProxyTrouble:
+      return "proxy trouble";
+    case End::TimedOut:
+      return "no answer in time";
+    case End::NoSocket:
+      return "no socket";
+    case End::Stopped:
+      return "stopped";
+  }
+  return "";
+}
+
+}  // namespace
+
+// One TCP connection to the proxy, to see whether it is there again.
+class TunnelTable::Probe final : public event::Handler {
+ public:
+  Probe(TunnelTable& table, IpAddress address, UniqueFd fd)
+      : table_(table), address_(address), fd_(std::move(fd)), timeout_([this] { table_.probe_ended(ETIMEDOUT); }) {}
+  ~Probe() override {
+    if (fd_) table_.reactor_.remove(fd_.get(), *this);
+  }
+  bool start() noexcept {
+    const auto target = to_sockaddr({address_, table_.proxy_port_});
+    const int rc = ::connect(fd_.get(), target.get(), target.length);
+    if (rc < 0 && errno != EINPROGRESS) return false;
+    timeout_.arm(table_.reactor_.timers(), table_.reactor_.now() + table_.options_.connect_timeout);
+    return table_.reactor_.add(fd_.get(), EPOLLOUT | EPOLLET, *this);
+  }
+  void on_event(std::uint32_t) noexcept override {
+    int err = 0;
+    socklen_t length = sizeof err;
+    if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &err, &length) < 0) err = errno;
+    table_.probe_ended(err);
+  }
+  [[nodiscard]] const IpAddress& address() const noexcept { return address_; }
+
+ private:
+  TunnelTable& table_;
+  IpAddress address_;
+  UniqueFd fd_;
+  event::Timer timeout_;
+};
+
+TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets, std::vector<Endpoint> proxies,
+                         std::optional<Credentials> credentials, TunnelOptions options, ProxyEvents events)
+    : reactor_(reactor),
+      sockets_(sockets),
+      authenticator_(make_authenticator(std::move(credentials), random_hex)),
+      options_(options),
+      events_(std::move(events)),
+      probe_timer_([this] { probe(); }) {
+  set_proxies(proxies);
+}
+
+TunnelTable::~TunnelTable() { stop_all(); }
+
+void TunnelTable::set_proxies(std::span<const Endpoint> proxies) {
+  std::vector<IpAddress> addresses;
+  for (const auto& proxy : proxies) addresses.push_back(proxy.address);
+  if (!proxies.empty()) proxy_port_ = proxies.front().port;
+  addresses_.assign(addresses);
+}
+
+void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
+  ++counters_.total;
+  if (health_.lost()) {
+    // Refused at once instead of hanging. When a probe by TCP cannot tell (a password, say), a real
+    // connection is the probe, at most one per back-off.
+    const bool is_probe = health_.trouble() != Trouble::Unreachable && health_.take_retry(reactor_.now());
+    if (!is_probe) {
+      ++counters_.refused_proxy_lost;
+      flow.refuse(refusal_for_trouble(Trouble::Unreachable));
+      return;
+    }
+  }
+  const IpAddress& source = flow.key().source.address;
+  const auto others = pending_by_source_.find(source);
+  const std::size_t of_source = others == pending_by_source_.end() ? 0 : others->second;
+  const bool crowded = pending_ >= options_.max_pending || tunnels_.size() >= options_.max_tunnels ||
+                       (of_source >= options_.max_pending_per_source && pending_by_source_.size() > 1);
+  if (crowded) {
+    ++counters_.dropped_at_limit;  // no handler: the SYN is dropped and comes again
+    return;
+  }
+  auto tunnel = std::make_unique<Tunnel>(*this, flow, next_id_++);
+  Tunnel& started = *tunnel;
+  started.slot_ = static_cast<std::uint32_t>(tunnels_.size());
+  started.pending_ = true;
+  ++pending_;
+  ++pending_by_source_[source];
+  tunnels_.push_back(std::move(tunnel));
+  started.start();
+}
+
+void TunnelTable::settled(Tunnel& tunnel) noexcept {
+  if (!tunnel.pending_) return;
+  tunnel.pending_ = false;
+  --pending_;
+  const auto at = pending_by_source_.find(tunnel.key().source.address);
+  if (at != pending_by_source_.end() && --at->second == 0) pending_by_source_.erase(at);
+}
+
+void TunnelTable::sockets_available() noexcept {
+  while (!waiting_.empty()) {
+    Tunnel* tunnel = waiting_.front();
+    waiting_.pop_front();
+    if (tunnel->socket_available()) continue;
+    // It has queued itself again, at the end: it was the first and stays the first.
+    waiting_.pop_back();
+    waiting_.push_front(tunnel);
+    return;
+  }
+}
+
+void TunnelTable::end_of_turn() noexcept {
+  std::vector<Tunnel*> ready;
+  ready.swap(ready_);
+  for (Tunnel* tunnel : ready) tunnel->resume();
+  if (!ready_.empty()) reactor_.hurry();
+  dead_.clear();
+}
+
+void TunnelTable::later(Tunnel& tunnel) noexcept {
+  if (tunnel.queued_) return;
+  tunnel.queued_ = true;
+  ready_.push_back(&tunnel);
+  reactor_.hurry();
+}
+
+void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
+  settled(tunnel);
+  if (why == End::ResetByApp || why == End::ResetByProxy) ++counters_.resets;
+  if (options_.verbose) log_end(tunnel, why);
+  if (tunnel.setup_ || !waiting_.empty()) {
+    waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &tunnel), waiting_.end());
+  }
+  if (tunnel.queued_) ready_.erase(std::remove(ready_.begin(), ready_.end(), &tunnel), ready_.end());
+  const std::uint32_t slot = tunnel.slot_;
+  dead_.push_back(std::move(tunnels_[slot]));
+  if (slot + 1 < tunnels_.size()) {
+    tunnels_[slot] = std::move(tunnels_.back());
+    tunnels_[slot]->slot_ = slot;
+  }
+  tunnels_.pop_back();
+}
+
+bool TunnelTable::kill(std::uint64_t id) noexcept {
+  const auto at = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const auto& t) { return t->id() == id; });
+  if (at == tunnels_.end()) return false;
+  (*at)->stop(End::Stopped);
+  return true;
+}
+
+void TunnelTable::stop_all() noexcept {
+  while (!tunnels_.empty()) tunnels_.back()->stop(End::Stopped);
+  dead_.clear();
+}
+
+void TunnelTable::report_trouble(Trouble what, int status, int err) noexcept {
+  const bool first = health_.failed(what, reactor_.now());
+  if (what == Trouble::Unreachable && events_.resolve) events_.resolve();
+  if (first && events_.lost) events_.lost(what, status, err);
+  if (health_.lost()) arm_probe();
+}
+
+void TunnelTable::report_connected(const IpAddress& address) noexcept {
+  addresses_.won(address);
+  if (health_.connected()) proxy_is_back();
+}
+
+void TunnelTable::report_answered() noexcept {
+  if (health_.worked()) proxy_is_back();
+}
+
+void TunnelTable::proxy_is_back() noexcept {
+  probe_timer_.cancel();
+  if (events_.back) events_.back();
+}
+
+void TunnelTable::arm_probe() noexcept {
+  if (health_.trouble() != Trouble::Unreachable || probe_ != nullptr) return;
+  probe_timer_.arm(reactor_.timers(), health_.retry_at());
+}
+
+void TunnelTable::probe() noexcept {
+  if (!health_.lost() || probe_ != nullptr || addresses_.ordered().empty()) return;
+  // Another address each time: the list is reordered by failures.
+  const IpAddress address = addresses_.ordered().front();
+  UniqueFd fd = sockets_.take(address.family());
+  if (!fd) {
+    probe_timer_.arm(reactor_.timers(), reactor_.now() + ProxyHealth::kFirstRetry);
+    return;
+  }
+  probe_ = std::make_unique<Probe>(*this, address, std::move(fd));
+  if (!probe_->start()) probe_ended(errno);
+}
+
+void TunnelTable::probe_ended(int err) noexcept {
+  const IpAddress address = probe_->address();
+  probe_.reset();
+  if (err == 0) {
+    report_connected(address);
+    return;
+  }
+  addresses_.failed(address);
+  report_trouble(Trouble::Unreachable, 0, err);
+}
+
+void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
+  const auto ms = std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
+  log::info("connection", {{"id", tunnel.id_},
+                           {"from", to_string(tunnel.key_.source)},
+                           {"to", to_string(tunnel.key_.destination)},
+                           {"end", name_of(why)},
+                           {"status", tunnel.status_},
+                           {"ms", ms},
+                           {"up", tunnel.bytes_up_},
+                           {"down", tunnel.bytes_down_}});
+}
+
+}  // namespace proxyvpn::connect

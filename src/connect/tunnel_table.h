@@ -1,0 +1,110 @@
+#pragma once
+// All tunnels of one worker, what they share, and the limits of what may be asked of the proxy.
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "connect/address_order.h"
+#include "connect/http_connect.h"
+#include "connect/proxy_health.h"
+#include "connect/socket_source.h"
+#include "connect/tunnel.h"
+#include "event/reactor.h"
+#include "stack/tcp_stack.h"
+
+namespace proxyvpn::connect {
+
+struct TunnelOptions {
+  Duration connect_timeout = seconds(10);
+  std::size_t max_pending = 4096;             // tunnels that have no answer yet; SYNs beyond are dropped
+  std::size_t max_pending_per_source = 2048;  // of one address, when there are others
+  std::size_t max_tunnels = 1 << 20;
+  bool verbose = false;
+};
+
+struct TunnelCounters {
+  std::uint64_t total = 0;
+  std::uint64_t refused_by_proxy = 0;
+  std::uint64_t refused_proxy_lost = 0;
+  std::uint64_t dropped_at_limit = 0;
+  std::uint64_t timeouts = 0;
+  std::uint64_t resets = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+};
+
+// Told to whoever owns the worker. Called at most once per change.
+struct ProxyEvents {
+  std::function<void(Trouble, int status, int sys_errno)> lost;
+  std::function<void()> back;
+  std::function<void()> resolve;  // every address failed
+};
+
+class TunnelTable final : public stack::FlowAcceptor {
+ public:
+  // `reactor` and `sockets` are not owned and must outlive the table.
+  TunnelTable(event::Reactor& reactor, SocketSource& sockets, std::vector<Endpoint> proxies,
+              std::optional<Credentials> credentials, TunnelOptions options, ProxyEvents events);
+  ~TunnelTable() override;
+  TunnelTable(const TunnelTable&) = delete;
+  TunnelTable& operator=(const TunnelTable&) = delete;
+
+  void on_syn(stack::TcpFlow& flow) noexcept override;
+  // Replaces the proxy's addresses; running tunnels keep theirs.
+  void set_proxies(std::span<const Endpoint> proxies);
+  void set_verbose(bool verbose) noexcept { options_.verbose = verbose; }
+  // The source has sockets of this family again.
+  void sockets_available() noexcept;
+  // Once per turn: leftovers, and the funerals.
+  void end_of_turn() noexcept;
+  bool kill(std::uint64_t id) noexcept;
+  void stop_all() noexcept;
+
+  [[nodiscard]] std::size_t size() const noexcept { return tunnels_.size(); }
+  [[nodiscard]] std::size_t pending() const noexcept { return pending_; }
+  [[nodiscard]] const TunnelCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] const ProxyHealth& health() const noexcept { return health_; }
+
+ private:
+  friend class Tunnel;
+  class Probe;
+
+  void report_trouble(Trouble what, int status, int err) noexcept;
+  void report_connected(const IpAddress& address) noexcept;
+  void report_answered() noexcept;
+  void proxy_is_back() noexcept;
+  void arm_probe() noexcept;
+  void probe() noexcept;
+  void probe_ended(int err) noexcept;
+  void bury(Tunnel& tunnel, End why) noexcept;
+  void later(Tunnel& tunnel) noexcept;
+  void wait_for_socket(Tunnel& tunnel) { waiting_.push_back(&tunnel); }
+  void settled(Tunnel& tunnel) noexcept;  // has its answer: not pending any more
+  void log_end(const Tunnel& tunnel, End why) const noexcept;
+
+  event::Reactor& reactor_;
+  SocketSource& sockets_;
+  std::unique_ptr<Authenticator> authenticator_;
+  TunnelOptions options_;
+  ProxyEvents events_;
+  ProxyAddresses addresses_;
+  std::uint16_t proxy_port_ = 0;
+  ProxyHealth health_;
+  TunnelCounters counters_;
+  std::vector<std::unique_ptr<Tunnel>> tunnels_;
+  std::vector<std::unique_ptr<Tunnel>> dead_;
+  std::vector<Tunnel*> ready_;   // have work left over for the next turn
+  std::deque<Tunnel*> waiting_;  // for a socket, oldest first
+  std::unordered_map<IpAddress, std::size_t> pending_by_source_;
+  std::unique_ptr<Probe> probe_;
+  event::Timer probe_timer_;
+  std::size_t pending_ = 0;
+  std::uint64_t next_id_ = 1;
+};
+
+}  // namespace proxyvpn::connect
