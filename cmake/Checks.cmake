@@ -13,10 +13,12 @@ proxyvpn_check(check.layers_finds_violations check ${CMAKE_SOURCE_DIR}/scripts/c
 proxyvpn_check(check.shellcheck check ${CMAKE_SOURCE_DIR}/scripts/check.sh --one shellcheck)
 if(Python3_FOUND)
   proxyvpn_check(check.packages check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/packages_agree.py)
-  if(TARGET proxyvpn)
+  if(TARGET proxyvpn AND TARGET proxyvpn-selftest)
     proxyvpn_check(check.documentation check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/docs_agree.py
-                   --proxyvpn $<TARGET_FILE:proxyvpn>)
+                   --proxyvpn $<TARGET_FILE:proxyvpn> --selftest $<TARGET_FILE:proxyvpn-selftest>)
   endif()
+  proxyvpn_check(check.documentation_finds_disagreements check ${Python3_EXECUTABLE}
+                 ${CMAKE_SOURCE_DIR}/tests/docs_agree.py --self-test)
 endif()
 if(EXISTS ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
   # Built beforehand by scripts/test.sh; a run of its own builds what is missing.

@@ -39,7 +39,7 @@ endfunction()
 # proxyvpn_test(name SOURCES a_test.cc ... [LIBS ...] [LABELS unit|netns])
 # One binary per room; each case is its own ctest test and so its own process.
 function(proxyvpn_test name)
-  if(NOT PROXYVPN_TESTS)
+  if(NOT PROXYVPN_TESTS OR NOT PROXYVPN_UNIT_TESTS)
     return()
   endif()
   cmake_parse_arguments(TEST "" "LABELS" "SOURCES;LIBS" ${ARGN})

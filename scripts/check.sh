@@ -31,7 +31,7 @@ stage_layers() {
   scripts/check-layers.sh --self-test && scripts/check-layers.sh
 }
 
-stage_build_gcc() { configure_and_build release -DPROXYVPN_TESTS=OFF && configure_and_build dev; }
+stage_build_gcc() { configure_for_namespace_tests && configure_and_build dev; }
 
 # Our own warnings as clang sees them; the tidy stage is slower by an order of magnitude.
 stage_build_clang() {

@@ -51,6 +51,25 @@ configure_and_build() {
   (cd "$top" && cmake --build --preset "$preset" --parallel "$(jobs)" ${targets[@]+"${targets[@]}"})
 }
 
+# The release preset with the namespace tests alone; their names begin with "release.".
+configure_for_namespace_tests() {
+  configure_and_build release -DPROXYVPN_TESTS=ON -DPROXYVPN_UNIT_TESTS=OFF -DPROXYVPN_TEST_PREFIX=release.
+}
+
+# run_ctest_over PRESET ... -- ctest options ...: one run, and so one summary, over several build
+# trees. Replaces this process.
+run_ctest_over() {
+  local all=$top/build/all-tests presets=()
+  while [ "$1" != -- ]; do
+    presets+=("\"$top/build/$1\"")
+    shift
+  done
+  shift
+  mkdir -p "$all"
+  printf 'subdirs(%s)\n' "${presets[*]}" >"$all/CTestTestfile.cmake"
+  exec ctest --test-dir "$all" --output-on-failure --no-tests=error --parallel "$(jobs)" "$@"
+}
+
 # build_release TARGET ...: under sudo the compilers run as the owner of the tree, so that what he
 # builds stays his.
 build_release() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The tests that need root: private network namespaces with real proxies, clients and servers in
 # them. They send traffic only between those namespaces, and remove everything, also when they fail.
-#   scripts/test-privileged.sh [ctest options ...]
-# PROXYVPN_BIN_DIR=DIR   the binaries to test (default: the release preset's, which is built first)
+# They run the release preset; with PROXYVPN_PRESET=dev they run under ASan and UBSan.
+#   scripts/test-privileged.sh [ctest options ...]        e.g. -R row_2
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,10 +10,11 @@ cd "$top"
 
 is_root || die "the namespace tests need root: run 'sudo scripts/test-privileged.sh'"
 [ -n "${PROXYVPN_NO_BOOTSTRAP:-}" ] || scripts/bootstrap.sh build test
-configure_and_build dev
-if [ -z "${PROXYVPN_BIN_DIR:-}" ]; then
-  configure_and_build release -DPROXYVPN_TESTS=OFF
-fi
-export PROXYVPN_BIN_DIR=${PROXYVPN_BIN_DIR:-$top/build/release/bin}
 export PROXYVPN_REQUIRE_NETNS=1
-exec ctest --test-dir build/dev --output-on-failure --no-tests=error --label-regex netns --parallel "$(jobs)" "$@"
+preset=${PROXYVPN_PRESET:-release}
+case $preset in
+  dev) configure_and_build dev ;;
+  release) configure_for_namespace_tests ;;
+  *) die "PROXYVPN_PRESET must be dev or release, not '$preset'" ;;
+esac
+run_ctest_over "$preset" -- --label-regex netns "$@"

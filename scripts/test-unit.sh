@@ -8,4 +8,4 @@ cd "$top"
 
 [ -n "${PROXYVPN_NO_BOOTSTRAP:-}" ] || scripts/bootstrap.sh build test
 configure_and_build dev
-exec ctest --test-dir build/dev --output-on-failure --no-tests=error --label-regex '^unit$' --parallel "$(jobs)" "$@"
+run_ctest_over dev -- --label-regex "^unit$" "$@"

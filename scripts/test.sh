@@ -16,12 +16,12 @@ cd "$top"
 export PROXYVPN_FUZZ_SECONDS=${PROXYVPN_FUZZ_SECONDS:-5}
 [ -n "${PROXYVPN_NO_BOOTSTRAP:-}" ] || scripts/bootstrap.sh build test
 
-say "building the dev preset (ASan, UBSan): unit tests"
+say "building with ASan and UBSan (preset dev): unit tests, checks, and every namespace test once"
 configure_and_build dev
-say "building the release preset (hardened): what the namespace tests run"
-configure_and_build release -DPROXYVPN_TESTS=OFF
+say "building hardened (preset release): the namespace tests on what is installed"
+configure_for_namespace_tests
 if [ -x scripts/fuzz.sh ]; then
-  say "building the fuzz preset (libFuzzer)"
+  say "building the fuzz targets (preset fuzz)"
   configure_and_build fuzz
 fi
 
@@ -33,6 +33,4 @@ else
   select=(--label-exclude netns)
   say "not root: the namespace tests are left out (run this as root for the whole)"
 fi
-export PROXYVPN_BIN_DIR=$top/build/release/bin
-exec ctest --test-dir build/dev --output-on-failure --no-tests=error --parallel "$(jobs)" \
-  ${select[@]+"${select[@]}"} "$@"
+run_ctest_over dev release -- ${select[@]+"${select[@]}"} "$@"

@@ -1,0 +1,145 @@
+"""--help, man page and README name the same options, with the same arguments and defaults.
+
+  docs_agree.py --proxyvpn PATH --selftest PATH     compares them for these programs
+  docs_agree.py --self-test                         shows that each kind of disagreement is found
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+HEADINGS = ["Proxy Configuration", "Network Configuration", "General"]
+
+
+def option(name, argument="", default=""):
+    return name, (argument or "", (default or "").rstrip("."))
+
+
+def options_of_help(text):
+    """`  --tun-name <NAME>   text [default: tun0]`; the text may go on in the lines below."""
+    found, entries = {}, re.split(r"^  (?=-)", text, flags=re.M)[1:]
+    for entry in entries:
+        head = re.match(r"(?:-\w,\s*)?(--[a-z0-9-]+)(?:,-\w)?(?: <([A-Z]+)>)?", entry)
+        default = re.search(r"\[default:\s+(\S+?)\]", entry)
+        if head:
+            name, value = option(head[1], head[2], default and default[1])
+            found[name] = value
+    return found
+
+
+def options_of_man_page(text):
+    """`.It Fl -tun-name Ar NAME` ... `Default: tun0.` in the section OPTIONS."""
+    section = re.search(r"^\.Sh OPTIONS\n(.*?)^\.Sh ", text, re.M | re.S)[1]
+    found = {}
+    for entry in re.split(r"^\.It ", section, flags=re.M)[1:]:
+        head = re.match(r"(?:Fl \w , -|Fl -)([a-z0-9-]+)(?: Ar (\S+))?\n", entry)
+        default = re.search(r"^Default: ([^\s,]+?)[.,]?(?:\s|$)", entry, re.M) or re.search(r"Default: ([^\s,]+?)[.,]?(?:\s|$)", entry)
+        name, value = option("--" + head[1].removeprefix("-"), head[2], default and default[1])
+        found[name] = value
+    return found
+
+
+def options_of_readme(text):
+    """| `--tun-name NAME` | tun0 | ... | rows of the tables."""
+    found = {}
+    for name, argument, default in re.findall(r"^\| `(--[a-z0-9-]+)(?: ([A-Z]+))?` \| ([^|]*?) \|", text, re.M):
+        key, value = option(name, argument, default.strip("` "))
+        found[key] = value
+    return found
+
+
+def commands_of_help(text):
+    block = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
+    return set(re.findall(r"^  ([a-z]+) ", block[1], re.M)) if block else set()
+
+
+def commands_of_man_page(text):
+    section = re.search(r"^\.Sh COMMANDS\n(.*?)^\.Sh ", text, re.M | re.S)[1]
+    return set(re.findall(r"^\.It Cm ([a-z]+)", section, re.M))
+
+
+def compare(name, first, second_name, second):
+    faults = []
+    for missing in sorted(first.keys() - second.keys()):
+        faults.append(f"{missing}: in {name}, not in {second_name}")
+    for missing in sorted(second.keys() - first.keys()):
+        faults.append(f"{missing}: in {second_name}, not in {name}")
+    for both in sorted(first.keys() & second.keys()):
+        for what, one, other in zip(("argument", "default"), first[both], second[both]):
+            if one != other:
+                faults.append(f"{both}: {what} is '{one}' in {name}, '{other}' in {second_name}")
+    return faults
+
+
+def faults_of(help_text, man_text, readme_text):
+    of_help, of_man, of_readme = options_of_help(help_text), options_of_man_page(man_text), options_of_readme(readme_text)
+    faults = [f"--help: no heading '{heading}'" for heading in HEADINGS if heading not in help_text]
+    if len(of_help) < 20:
+        faults.append(f"only {sorted(of_help)} found in --help: has its form changed?")
+    faults += compare("--help", of_help, "docs/proxyvpn.8", of_man)
+    # The README's tables leave out what every program has.
+    common = {name: value for name, value in of_help.items() if name not in ("--help", "--version")}
+    faults += compare("--help", common, "README.md", of_readme)
+    commands, of_page = commands_of_help(help_text), commands_of_man_page(man_text)
+    if not commands or commands != of_page:
+        faults.append(f"commands: {sorted(commands)} in --help, {sorted(of_page)} in docs/proxyvpn.8")
+    faults += [f"command {name}: not in README.md" for name in sorted(commands) if f"proxyvpn {name}" not in readme_text]
+    return faults
+
+
+def faults_of_selftest(help_text, man_text):
+    """The second program prints its help in its library's form: names only."""
+    of_help, of_man = set(re.findall(r"^\s+(?:-\w,)?(--[a-z-]+)", help_text, re.M)), set(options_of_man_page(man_text))
+    if len(of_help) < 5:
+        return [f"proxyvpn-selftest --help: only {sorted(of_help)} found"]
+    return [f"proxyvpn-selftest: {name} is not in both of --help and man page" for name in sorted(of_help ^ of_man)]
+
+
+def help_of(binary):
+    return subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def read_all(binary):
+    help_text = help_of(binary)
+    # Given by the top level, not by `up`.
+    help_text += "\n  --version\n"
+    return help_text, (TOP / "docs/proxyvpn.8").read_text(), (TOP / "README.md").read_text()
+
+
+def self_test():
+    options = {f"--option-{n}": ("ARG", str(n)) for n in range(30)}
+    help_text = "".join(f"{heading}:\n" for heading in HEADINGS)
+    help_text += "".join(f"  {k} <{a}>    what it\n            does [default: {d}]\n" for k, (a, d) in options.items())
+    help_text += "  -h,--help    Print\n\nCommands:\n  up    Start\n\n"
+    man = ".Sh COMMANDS\n.It Cm up\n.Sh OPTIONS\n" + "".join(
+        f".It Fl -{k[2:]} Ar {a}\nWhat it does.\nDefault: {d}.\n" for k, (a, d) in options.items()) + ".It Fl h , -help\nx\n.Sh END\n"
+    readme = "proxyvpn up\n" + "".join(f"| `{k} {a}` | `{d}` | does |\n" for k, (a, d) in options.items())
+    assert faults_of(help_text, man, readme) == [], faults_of(help_text, man, readme)
+    for what, old, new in (("an option", "--option-7 ", "--option-x "), ("an argument", "--option-7 <ARG>", "--option-7 <NAME>"),
+                           ("a default", "[default: 7]", "[default: 8]"), ("a command", "  up ", "  upp "),
+                           ("a heading", "General:", "Generic:")):
+        assert old in help_text and faults_of(help_text.replace(old, new), man, readme), f"{what} that differs is not found"
+    assert faults_of(help_text, man, readme.replace("`7`", "`8`")), "a default of the README that differs is not found"
+    assert faults_of(help_text, man.replace("Default: 7.", "Default: 8."), readme), "a default of the man page that differs is not found"
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--proxyvpn")
+    parser.add_argument("--selftest")
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.self_test:
+        faults = self_test()
+    else:
+        faults = faults_of(*read_all(arguments.proxyvpn))
+        faults += faults_of_selftest(help_of(arguments.selftest), (TOP / "docs/proxyvpn-selftest.8").read_text())
+    print("\n".join(faults) or "documentation agrees")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
