@@ -50,7 +50,10 @@ struct Policy {
       inside_links;  // bridges without a physical port: host<->container direct
   std::vector<Cidr> inside_networks;
   std::vector<KeepFlow> keep;
-  std::vector<std::string> guarded_uplinks;  // --egress-guard: netdev egress chain on these
+  // --egress-guard: netdev egress chain on these. A link that is the port of a bridge belongs in
+  // guarded_ports: frames that the machine itself sends through the bridge carry no route there.
+  std::vector<std::string> guarded_uplinks;
+  std::vector<std::string> guarded_ports;
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 
