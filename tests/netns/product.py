@@ -95,7 +95,7 @@ class Product:
         kernel.run(["setcap", "cap_net_admin=eip", target])
         os.makedirs(STATE_DIR, exist_ok=True)
         os.chown(STATE_DIR, 0, sandbox.GROUP_GID)
-        os.chmod(STATE_DIR, 0o770)
+        os.chmod(STATE_DIR, 0o2770)      # as pkg/proxyvpn.tmpfiles says
         self.binary = target
 
     def argv(self, arguments, user=None, prefix=()):
