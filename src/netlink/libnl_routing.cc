@@ -8,6 +8,7 @@
 #include "netlink/link_codec.h"
 #include "netlink/netlink_socket.h"
 #include "netlink/route_codec.h"
+#include "netlink/route_text.h"
 #include "netlink/routing.h"
 #include "netlink/rule_codec.h"
 
@@ -15,6 +16,7 @@ namespace proxyvpn::netlink {
 namespace {
 
 constexpr Family kFamilies[] = {Family::V4, Family::V6};
+constexpr std::size_t kMaxRouteTexts = 1000;  // Snapshot::routes
 // remove_all_of_ours() lists again after each round; a round that removes nothing ends it.
 constexpr int kRounds = 16;
 
@@ -319,10 +321,16 @@ Result<> LibnlRouting::read_rules(Snapshot& snapshot) {
   return {};
 }
 
-// Looked at one by one and not kept: a router has a million.
+// Looked at one by one and most not kept: a router has a million.
 Result<> LibnlRouting::read_routes(Snapshot& snapshot) {
   std::set<std::uint32_t> tables;
+  const auto device_name = [&](std::uint32_t index) {
+    for (const LinkInfo& link : snapshot.links)
+      if (link.index == index) return link.name;
+    return "if" + std::to_string(index);
+  };
   for (const Family family : kFamilies) {
+    const std::size_t before = snapshot.routes.size();
     bool& has_default =
         family == Family::V6 ? snapshot.has_default_route_v6 : snapshot.has_default_route_v4;
     Message message = route_listing(family, kAnyTable, kAnyProtocol);
@@ -333,8 +341,14 @@ Result<> LibnlRouting::read_routes(Snapshot& snapshot) {
           if (!route || route->family != family) return;
           if (route->protocol != kProtocolId) tables.insert(route->table);
           if (is_default_route(*route)) has_default = true;
+          if (snapshot.routes.size() >= kMaxRouteTexts) return;
+          auto text = foreign_table_route_text(answer, device_name);
+          if (!text.empty()) snapshot.routes.push_back(std::move(text));
         },
-        [&] { has_default = false; });
+        [&] {
+          has_default = false;
+          snapshot.routes.resize(before);
+        });
     if (!result && !unsupported(result.error(), family)) return result;
   }
   snapshot.tables_in_use.assign(tables.begin(), tables.end());

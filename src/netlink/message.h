@@ -99,6 +99,12 @@ class Attributes {
                     Max, nullptr) < 0)
       table_.fill(nullptr);
   }
+  // Attributes side by side, `length` bytes in all (those of a next hop).
+  Attributes(const nlattr* first, std::size_t length) {
+    if (nla_parse(table_.data(), Max, const_cast<nlattr*>(first), static_cast<int>(length),
+                  nullptr) < 0)
+      table_.fill(nullptr);
+  }
   explicit Attributes(const nlattr* nested) {
     if (nla_parse_nested(table_.data(), Max, const_cast<nlattr*>(nested), nullptr) < 0)
       table_.fill(nullptr);
