@@ -35,9 +35,11 @@ class Daemon:
 
     def wait_log(self, pattern, timeout=15, count=1):
         """The matches of the pattern in the output, once there are `count`."""
-        compiled = re.compile(pattern, re.MULTILINE)
-        return wait_until(lambda: (found := compiled.findall(self.log())) if len(compiled.findall(self.log())) >= count else None,
-                          timeout, f"{pattern!r} in the output:\n{self.log()}")
+        compiled, deadline = re.compile(pattern, re.MULTILINE), time.monotonic() + timeout
+        while len(found := compiled.findall(self.log())) < count:
+            assert time.monotonic() < deadline, f"not {count} x {pattern!r} in the output within {timeout} s:\n{self.log()}"
+            time.sleep(0.02)
+        return found
 
     def is_ready(self):
         try:

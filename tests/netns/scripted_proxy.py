@@ -109,19 +109,19 @@ def read_request(conn, session):
 
 # -- good behaviour ----------------------------------------------------------------------------------
 
-def open_target(proxy, request, timeout=10):
+def open_target(proxy, request, timeout=10, uid=None):
     host, port = request.host_port()
-    sock = proxy.namespace.socket(family_of(host))
+    sock = proxy.namespace.socket(family_of(host), uid=uid)
     sock.settimeout(timeout)
     sock.connect((host, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def relay(proxy, conn, request, greeting=b"HTTP/1.1 200 OK\r\n\r\n"):
-    """A tunnel with half-close both ways and RST passed on."""
+def relay(proxy, conn, request, greeting=b"HTTP/1.1 200 OK\r\n\r\n", uid=None):
+    """A tunnel with half-close both ways and RST passed on; its sockets are the user `uid`'s."""
     try:
-        upstream = open_target(proxy, request)
+        upstream = open_target(proxy, request, uid=uid)
     except TimeoutError:
         conn.sendall(b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n")
         return "504"

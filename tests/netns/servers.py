@@ -7,7 +7,7 @@ import threading
 import time
 
 import lab as labs
-from lab import V4
+
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 
@@ -225,4 +225,3 @@ def family_of(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-assert V4 == 0

@@ -14,7 +14,7 @@ import scripted_proxy as bad
 import servers
 import snapshot
 from cases import Skip, case
-from client import DIRECT, VIA_PROXY, both, expect_way, probe
+from client import DIRECT, VIA_PROXY, both, expect_way
 from lab import wait_until
 
 MOST_STEPS = 20

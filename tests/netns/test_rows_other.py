@@ -161,12 +161,7 @@ def test_row_56(lab):
     servers.who_servers(lab)
 
     def as_user(proxy, conn, request):
-        """Like relay, but its own connections belong to pvother."""
-        plain, proxy.namespace = proxy.namespace, _AsUser(lab.host, sandbox.OTHER_UID)
-        try:
-            return bad.relay(proxy, conn, request)
-        finally:
-            proxy.namespace = plain
+        return bad.relay(proxy, conn, request, uid=sandbox.OTHER_UID)
     proxy = bad.ScriptedProxy(lab, as_user, namespace=lab.host, addresses=("127.0.0.1",))
     ours = product.Product(lab)
     daemon = ours.up("--proxy-url", "http://127.0.0.1:3128", "--exempt-user", "pvother")
@@ -182,14 +177,6 @@ def test_row_56(lab):
     assert len(proxy.requests) < 300, f"{len(proxy.requests)} requests: the loop ran on"
     daemon.wait_log(r"(?i)loop|--exempt-user")
     scenes.finish(ours, daemon)
-
-
-class _AsUser:
-    def __init__(self, namespace, uid):
-        self.inner, self.uid = namespace, uid
-
-    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
-        return self.inner.socket(family, kind, protocol, uid=self.uid)
 
 
 @case("row_61_units")
