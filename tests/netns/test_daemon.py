@@ -1,0 +1,122 @@
+"""What the daemon offers while it runs: counters, persistent killswitch, privileges of its processes."""
+import os
+import re
+
+import client
+import lab as labs
+import product
+import scenes
+import scripted_proxy as bad
+import servers
+import snapshot
+from cases import case
+from client import DIRECT, VIA_PROXY, both, expect_refused, expect_way
+from test_rows_traffic import refused_at_once
+
+
+def ask(lab, verb, uid=64010, gid=64010, groups="64012"):
+    """What the control socket answers to an ordinary user of the install group."""
+    code = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(10)\ns.connect('/run/proxyvpn/control')\n"
+            f"s.sendall(b'{verb}\\n')\nwhile d:=s.recv(65536): sys.stdout.write(d.decode())")
+    return lab.host.run(["setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}", "/usr/bin/python3", "-c", code]).stdout
+
+
+def refused(lab):
+    """{reason: packets} of the killswitch's counters."""
+    return {reason: int(count) for reason, count in re.findall(r"refused-(\S+)\s+(\d+) packet", ask(lab, "counters"))}
+
+
+@case("killswitch_counters")
+def test_counters(lab):
+    """Refused packets are counted by reason, and the user who may command reads them without root."""
+    proxy, ours, daemon = scenes.start(lab, user="pvtest")
+    before = refused(lab)
+    assert before, ask(lab, "counters")
+    for _ in range(5):
+        for address in labs.WEB:
+            refused_at_once(lambda a=address: client.udp(lab, a, 443), "udp")
+            client.ping(lab, address, timeout=0.01)
+        for address in labs.OTHER_DNS:
+            refused_at_once(lambda a=address: client.dns(lab, a), "dns")
+    after = refused(lab)
+    for reason in ("udp", "dns", "icmp"):
+        assert after[reason] - before[reason] >= 10, f"{reason}: {before} -> {after}"
+    assert "Up" in ask(lab, "status") and "u:p" not in ask(lab, "status")
+    assert proxy
+    scenes.finish(ours, daemon)
+
+
+@case("persist_killswitch_and_unlock")
+def test_persist(lab):
+    """--persist-killswitch stays shut after down; unlock opens; nothing is left."""
+    servers.who_servers(lab)
+    proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
+    before = snapshot.take(lab)
+    daemon = ours.up("--proxy-url", proxy.url(), "--persist-killswitch")
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    scenes.finish(ours, daemon)
+    with lab.capture(proxies=proxy.endpoints, dns=()):
+        expect_refused(both(lab, labs.WEB))
+        for address in labs.WEB:
+            refused_at_once(lambda a=address: client.udp(lab, a, 443), "udp while locked")
+        ours.down()                      # down with nothing running does not unlock
+        expect_refused(both(lab, labs.WEB))
+        daemon = ours.up("--proxy-url", proxy.url())
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+    scenes.finish(ours, daemon)
+    done = ours.run("unlock")
+    assert done.returncode == 0, done.stderr
+    snapshot.assert_same(before, snapshot.take(lab), "unlock")
+    expect_way(both(lab, labs.WEB), DIRECT)
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+@case("privileges_of_processes")
+def test_privileges(lab):
+    """Only the supervisor may have CAP_NET_ADMIN, not effective while it waits; workers have nothing and can gain nothing."""
+    for user in (None, "pvtest"):
+        proxy, ours, daemon = scenes.start(lab, user=user) if user else (*_start_as_root(lab),)
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+        supervisor = status_of(daemon.pid)
+        assert int(supervisor["CapEff"], 16) == 0, f"the supervisor waits with capabilities {supervisor['CapEff']}"
+        assert int(supervisor["CapPrm"], 16) == 1 << 12, f"the supervisor keeps {supervisor['CapPrm']}"
+        children = [pid for pid, parent in ours.pids().items() if parent == daemon.pid]
+        assert children
+        for pid in children:
+            status = status_of(pid)
+            for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+                assert int(status[name], 16) == 0, f"process {pid} has {name} {status[name]}"
+            assert status["NoNewPrivs"] == "1", f"process {pid} may gain privileges"
+        for pid in ours.workers(daemon.pid):
+            if not product.is_sanitized():
+                assert status_of(pid)["Seccomp"] == "2", "a worker without a seccomp filter"
+            kinds = {os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
+            assert kinds <= {"/dev/net/tun", "socket", "anon_inode", "pipe", "/dev/null", "/memfd", "/run/lab/dev/tun"} or \
+                all(k.startswith(("/memfd", "socket", "anon_inode", "pipe", "/dev/n")) for k in kinds), kinds
+        assert proxy
+        scenes.finish(ours, daemon)
+        proxy.stop()
+
+
+def _start_as_root(lab):
+    servers.who_servers(lab)
+    proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
+    return proxy, ours, ours.up("--proxy-url", proxy.url())
+
+
+@case("excluded_networks")
+def test_exclude(lab):
+    """--exclude goes direct, TCP and UDP, but DNS there stays refused; everything else is proxied."""
+    proxy, ours, daemon = scenes.start(lab, "--exclude", "203.0.113.80/32", "--exclude", "2001:db8:113::80/128")
+    servers.serve(lab, labs.WHO, servers.who, addresses=labs.CLOSED)
+    with lab.capture(proxies=proxy.endpoints, direct=("203.0.113.80/32", "2001:db8:113::80/128")):
+        expect_way(both(lab, labs.WEB), DIRECT)
+        expect_way(both(lab, labs.CLOSED), VIA_PROXY)
+        for address in labs.WEB:
+            assert client.udp(lab, address, 443) == "ECONNREFUSED"
+            refused_at_once(lambda a=address: client.dns(lab, a), "dns to an excluded network")
+    scenes.finish(ours, daemon)
