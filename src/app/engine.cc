@@ -60,7 +60,8 @@ class Engine {
   void publish() noexcept;
   void proxy_lost(connect::Trouble trouble, int status, int err) noexcept;
 
-  // Member order is lifetime order: the reactor outlives all, tunnels go before the stack's sockets.
+  // Member order is lifetime order: the reactor outlives all, tunnels go before the stack's
+  // sockets.
   EngineConfig config_;
   event::Reactor reactor_;
   tun::TunDevice tun_;
@@ -91,9 +92,11 @@ Engine::Engine(EngineConfig config, event::Reactor reactor)
   events.lost = [this](connect::Trouble t, int status, int err) { proxy_lost(t, status, err); };
   events.back = [this] { send(ProxyBack{}); };
   events.resolve = [this] { send(Resolve{}); };
-  tunnels_ = std::make_unique<connect::TunnelTable>(reactor_, sockets_, config_.proxies, config_.credentials,
-                                                    tunnel_options(config_), std::move(events));
-  stack_ = std::make_unique<stack::LwipStack>(tun_, *tunnels_, reactor_.timers(), stack_limits(config_));
+  tunnels_ = std::make_unique<connect::TunnelTable>(reactor_, sockets_, config_.proxies,
+                                                    config_.credentials, tunnel_options(config_),
+                                                    std::move(events));
+  stack_ =
+      std::make_unique<stack::LwipStack>(tun_, *tunnels_, reactor_.timers(), stack_limits(config_));
 }
 
 Engine::~Engine() {
@@ -149,7 +152,8 @@ void Engine::on_channel() noexcept {
 void Engine::handle(Received received) noexcept {
   const auto message = decode_to_worker(received.bytes);
   if (!message) {
-    log::error("worker got a message that it does not understand", {{"bytes", received.bytes.size()}});
+    log::error("worker got a message that it does not understand",
+               {{"bytes", received.bytes.size()}});
     return;
   }
   if (const auto* sockets = std::get_if<Sockets>(&*message)) {
@@ -174,8 +178,10 @@ void Engine::proxy_lost(connect::Trouble trouble, int status, int err) noexcept 
   send(lost);
 }
 
-static_assert(static_cast<int>(Trouble::Unreachable) == static_cast<int>(connect::Trouble::Unreachable));
-static_assert(static_cast<int>(Trouble::Authentication) == static_cast<int>(connect::Trouble::Authentication));
+static_assert(static_cast<int>(Trouble::Unreachable) ==
+              static_cast<int>(connect::Trouble::Unreachable));
+static_assert(static_cast<int>(Trouble::Authentication) ==
+              static_cast<int>(connect::Trouble::Authentication));
 static_assert(static_cast<int>(Trouble::NotHttp) == static_cast<int>(connect::Trouble::NotHttp));
 static_assert(static_cast<int>(Trouble::Closed) == static_cast<int>(connect::Trouble::Closed));
 static_assert(static_cast<int>(Trouble::Slow) == static_cast<int>(connect::Trouble::Slow));

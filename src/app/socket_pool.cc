@@ -17,7 +17,8 @@ void set(int fd, int level, int option, int value) noexcept {
 // Done while the socket waits in the stock, not while an application waits for it.
 void prepare(int fd) noexcept {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  // An idle tunnel lives as long as both ends want; a dead proxy is noticed after about four minutes.
+  // An idle tunnel lives as long as both ends want; a dead proxy is noticed after about four
+  // minutes.
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 120);
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 30);

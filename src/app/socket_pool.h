@@ -29,8 +29,8 @@ class SocketPool final : public connect::SocketSource {
   static constexpr std::size_t kLargest = 256;
   struct Stock {
     std::deque<UniqueFd> sockets;
-    std::size_t wanted = 0;   // level to keep; 0 until the family is first used
-    std::size_t asked = 0;    // on their way
+    std::size_t wanted = 0;  // level to keep; 0 until the family is first used
+    std::size_t asked = 0;   // on their way
     bool starved = false;
   };
   Stock& stock(Family family) noexcept { return family == Family::V4 ? v4_ : v6_; }

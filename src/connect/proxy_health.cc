@@ -22,7 +22,8 @@ bool ProxyHealth::failed(Trouble trouble, TimePoint now) noexcept {
     back_off(now);
     return false;
   }
-  const bool certain = trouble == Trouble::Unreachable || trouble == Trouble::Authentication || trouble == Trouble::Loop;
+  const bool certain = trouble == Trouble::Unreachable || trouble == Trouble::Authentication ||
+                       trouble == Trouble::Loop;
   if (!certain && ++strikes_ < kStrikes) return false;
   trouble_ = trouble;
   delay_ = trouble == Trouble::Authentication ? kFirstAuthenticationRetry : kFirstRetry;

@@ -34,7 +34,8 @@ class ProxyHealth {
   bool worked() noexcept;
   // What a tunnel or a probe met. True: with this report the proxy is lost (told once per loss).
   bool failed(Trouble trouble, TimePoint now) noexcept;
-  // A TCP connection was made. Ends Unreachable, says nothing about the other troubles. True: it was lost.
+  // A TCP connection was made. Ends Unreachable, says nothing about the other troubles. True: it
+  // was lost.
   bool connected() noexcept;
 
   [[nodiscard]] bool lost() const noexcept { return trouble_ != Trouble::None; }

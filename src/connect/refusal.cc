@@ -6,8 +6,8 @@ using stack::Refusal;
 
 Refusal refusal_for_status(int status) noexcept {
   switch (status) {
-    // The proxy does not want this: administratively prohibited. Squid and tinyproxy say 403 for a port
-    // or a host that their configuration denies.
+    // The proxy does not want this: administratively prohibited. Squid and tinyproxy say 403 for a
+    // port or a host that their configuration denies.
     case 403:
     case 405:
     case 451:
@@ -20,7 +20,8 @@ Refusal refusal_for_status(int status) noexcept {
     case 410:
     case 504:
       return Refusal::HostUnreachable;
-    // The proxy tried and was turned away: 502 and 503 by RFC 9110 15.6; 500 is what tinyproxy says.
+    // The proxy tried and was turned away: 502 and 503 by RFC 9110 15.6; 500 is what tinyproxy
+    // says.
     case 500:
     case 502:
     case 503:

@@ -1,5 +1,6 @@
 #pragma once
-// What the application is told for what the proxy said. The one table; docs/architecture.md shows it.
+// What the application is told for what the proxy said. The one table; docs/architecture.md shows
+// it.
 #include "connect/proxy_health.h"
 #include "stack/tcp_flow.h"
 

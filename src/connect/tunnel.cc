@@ -142,8 +142,8 @@ bool Tunnel::read_some() noexcept {
     bytes_down_ += got;
     table_.counters_.bytes_down += got;
     flow_->commit(got);
-    // A short read has emptied the socket: the next bytes give a new edge (epoll(7)). Not so after a
-    // hang-up, which has been told already.
+    // A short read has emptied the socket: the next bytes give a new edge (epoll(7)). Not so after
+    // a hang-up, which has been told already.
     if (got < room.size()) readable_ = hangup_;
     bulk_ = got == room.size() || (bulk_ && got >= kSmallRead);
     return true;

@@ -1,5 +1,6 @@
 #pragma once
-// One captured connection and its way through the proxy: wait for a socket, connect, CONNECT, relay.
+// One captured connection and its way through the proxy: wait for a socket, connect, CONNECT,
+// relay.
 //
 //   Waiting -> Connecting -> Asking -> Accepting -> Relaying -> (gone)
 //
@@ -23,12 +24,12 @@ namespace proxyvpn::connect {
 class TunnelTable;
 
 enum class End : std::uint8_t {
-  Open,           // still there
-  Closed,         // both sides finished
+  Open,    // still there
+  Closed,  // both sides finished
   ResetByApp,
   ResetByProxy,
-  Refused,        // by the proxy: `status`
-  ProxyTrouble,   // `trouble`
+  Refused,       // by the proxy: `status`
+  ProxyTrouble,  // `trouble`
   TimedOut,
   NoSocket,
   Stopped,
@@ -68,12 +69,12 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   struct Attempt;
 
   // setup: tunnel_setup.cc
-  void race() noexcept;                       // starts what the schedule says
+  void race() noexcept;  // starts what the schedule says
   bool try_address(std::size_t index) noexcept;
   void attempt_event(Attempt& attempt, std::uint32_t events) noexcept;
   void attempt_failed(std::size_t index, int err) noexcept;
   void attempt_connected(std::size_t index, UniqueFd fd) noexcept;
-  void ask() noexcept;                        // sends the CONNECT request
+  void ask() noexcept;  // sends the CONNECT request
   void send_request() noexcept;
   void read_reply() noexcept;
   void handle_reply(const Reply& reply, const std::uint8_t* rest, std::size_t n) noexcept;
@@ -98,18 +99,18 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   TimePoint started_;
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
-  std::uint32_t slot_ = 0;        // index in the table's list
-  int status_ = 0;                // the proxy's final status
+  std::uint32_t slot_ = 0;  // index in the table's list
+  int status_ = 0;          // the proxy's final status
   State state_ = State::Waiting;
   Trouble trouble_ = Trouble::None;
-  bool readable_ : 1 = false;     // the socket may have bytes (edge-triggered)
+  bool readable_ : 1 = false;  // the socket may have bytes (edge-triggered)
   bool writable_ : 1 = false;
-  bool hangup_ : 1 = false;       // EPOLLRDHUP was seen: read until the end
-  bool up_done_ : 1 = false;      // application's FIN passed on
-  bool down_done_ : 1 = false;    // proxy's FIN passed on
-  bool bulk_ : 1 = false;         // the last reads were large
-  bool queued_ : 1 = false;       // in the table's list of leftovers
-  bool pending_ : 1 = false;      // counted as pending by the table
+  bool hangup_ : 1 = false;     // EPOLLRDHUP was seen: read until the end
+  bool up_done_ : 1 = false;    // application's FIN passed on
+  bool down_done_ : 1 = false;  // proxy's FIN passed on
+  bool bulk_ : 1 = false;       // the last reads were large
+  bool queued_ : 1 = false;     // in the table's list of leftovers
+  bool pending_ : 1 = false;    // counted as pending by the table
 };
 
 }  // namespace proxyvpn::connect

@@ -53,7 +53,8 @@ void Tunnel::race() noexcept {
     trouble(Trouble::Unreachable, setup_->last_error);
     return;
   }
-  if (const auto due = schedule.deadline()) setup_->next_attempt.arm(table_.reactor_.timers(), *due);
+  if (const auto due = schedule.deadline())
+    setup_->next_attempt.arm(table_.reactor_.timers(), *due);
 }
 
 // False: the tunnel waits for a socket, or has moved on.
@@ -174,7 +175,8 @@ void Tunnel::read_reply() noexcept {
       return;
     }
     const auto got = static_cast<std::size_t>(n);
-    const Reply reply = n == 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
+    const Reply reply =
+        n == 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
     if (n == 0 && reply.outcome == Outcome::Malformed) {
       trouble(Trouble::Closed, 0);
       return;

@@ -1,5 +1,6 @@
 #pragma once
-// The part of a tunnel that exists only until the proxy has answered. Private to the tunnel's files.
+// The part of a tunnel that exists only until the proxy has answered. Private to the tunnel's
+// files.
 #include <list>
 #include <string>
 #include <vector>
@@ -10,7 +11,8 @@ namespace proxyvpn::connect {
 
 // One connection attempt to one of the proxy's addresses.
 struct Tunnel::Attempt final : public event::Handler {
-  Attempt(Tunnel& owner, std::size_t at, UniqueFd socket) : tunnel(owner), index(at), fd(std::move(socket)) {}
+  Attempt(Tunnel& owner, std::size_t at, UniqueFd socket)
+      : tunnel(owner), index(at), fd(std::move(socket)) {}
   void on_event(std::uint32_t events) noexcept override { tunnel.attempt_event(*this, events); }
   Tunnel& tunnel;
   std::size_t index;
@@ -18,7 +20,8 @@ struct Tunnel::Attempt final : public event::Handler {
 };
 
 struct Tunnel::Setup {
-  Setup(Tunnel& owner, Target target, Authenticator& authenticator, std::vector<IpAddress> order, TimePoint now)
+  Setup(Tunnel& owner, Target target, Authenticator& authenticator, std::vector<IpAddress> order,
+        TimePoint now)
       : tunnel(owner),
         codec(std::move(target), authenticator),
         addresses(std::move(order)),
@@ -35,8 +38,8 @@ struct Tunnel::Setup {
   HttpConnect codec;
   std::vector<IpAddress> addresses;
   RaceSchedule schedule;
-  std::list<Attempt> attempts;      // running; a list, as the reactor knows their addresses
-  event::Timer deadline;            // of everything until the answer
+  std::list<Attempt> attempts;  // running; a list, as the reactor knows their addresses
+  event::Timer deadline;        // of everything until the answer
   event::Timer next_attempt;
   std::string request;              // what is left to be sent of it
   std::vector<std::uint8_t> early;  // the tunnel's first bytes

@@ -55,7 +55,10 @@ std::string_view name_of(End why) {
 class TunnelTable::Probe final : public event::Handler {
  public:
   Probe(TunnelTable& table, IpAddress address, UniqueFd fd)
-      : table_(table), address_(address), fd_(std::move(fd)), timeout_([this] { table_.probe_ended(ETIMEDOUT); }) {}
+      : table_(table),
+        address_(address),
+        fd_(std::move(fd)),
+        timeout_([this] { table_.probe_ended(ETIMEDOUT); }) {}
   ~Probe() override {
     if (fd_) table_.reactor_.remove(fd_.get(), *this);
   }
@@ -81,8 +84,9 @@ class TunnelTable::Probe final : public event::Handler {
   event::Timer timeout_;
 };
 
-TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets, std::vector<Endpoint> proxies,
-                         std::optional<Credentials> credentials, TunnelOptions options, ProxyEvents events)
+TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets,
+                         std::vector<Endpoint> proxies, std::optional<Credentials> credentials,
+                         TunnelOptions options, ProxyEvents events)
     : reactor_(reactor),
       sockets_(sockets),
       authenticator_(make_authenticator(std::move(credentials), random_hex)),
@@ -106,7 +110,8 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
   if (health_.lost()) {
     // Refused at once instead of hanging. When a probe by TCP cannot tell (a password, say), a real
     // connection is the probe, at most one per back-off.
-    const bool is_probe = health_.trouble() != Trouble::Unreachable && health_.take_retry(reactor_.now());
+    const bool is_probe =
+        health_.trouble() != Trouble::Unreachable && health_.take_retry(reactor_.now());
     if (!is_probe) {
       ++counters_.refused_proxy_lost;
       flow.refuse(refusal_for_trouble(Trouble::Unreachable));
@@ -116,8 +121,9 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
   const IpAddress& source = flow.key().source.address;
   const auto others = pending_by_source_.find(source);
   const std::size_t of_source = others == pending_by_source_.end() ? 0 : others->second;
-  const bool crowded = pending_ >= options_.max_pending || tunnels_.size() >= options_.max_tunnels ||
-                       (of_source >= options_.max_pending_per_source && pending_by_source_.size() > 1);
+  const bool crowded =
+      pending_ >= options_.max_pending || tunnels_.size() >= options_.max_tunnels ||
+      (of_source >= options_.max_pending_per_source && pending_by_source_.size() > 1);
   if (crowded) {
     ++counters_.dropped_at_limit;  // no handler: the SYN is dropped and comes again
     return;
@@ -174,7 +180,8 @@ void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
   if (tunnel.setup_ || !waiting_.empty()) {
     waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &tunnel), waiting_.end());
   }
-  if (tunnel.queued_) ready_.erase(std::remove(ready_.begin(), ready_.end(), &tunnel), ready_.end());
+  if (tunnel.queued_)
+    ready_.erase(std::remove(ready_.begin(), ready_.end(), &tunnel), ready_.end());
   const std::uint32_t slot = tunnel.slot_;
   dead_.push_back(std::move(tunnels_[slot]));
   if (slot + 1 < tunnels_.size()) {
@@ -185,7 +192,8 @@ void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
 }
 
 bool TunnelTable::kill(std::uint64_t id) noexcept {
-  const auto at = std::find_if(tunnels_.begin(), tunnels_.end(), [&](const auto& t) { return t->id() == id; });
+  const auto at =
+      std::find_if(tunnels_.begin(), tunnels_.end(), [&](const auto& t) { return t->id() == id; });
   if (at == tunnels_.end()) return false;
   (*at)->stop(End::Stopped);
   return true;
@@ -247,7 +255,8 @@ void TunnelTable::probe_ended(int err) noexcept {
 }
 
 void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
-  const auto ms = std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
+  const auto ms =
+      std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
   log::info("connection", {{"id", tunnel.id_},
                            {"from", to_string(tunnel.key_.source)},
                            {"to", to_string(tunnel.key_.destination)},

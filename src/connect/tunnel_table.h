@@ -21,7 +21,7 @@ namespace proxyvpn::connect {
 
 struct TunnelOptions {
   Duration connect_timeout = seconds(10);
-  std::size_t max_pending = 4096;             // tunnels that have no answer yet; SYNs beyond are dropped
+  std::size_t max_pending = 4096;  // tunnels that have no answer yet; SYNs beyond are dropped
   std::size_t max_pending_per_source = 2048;  // of one address, when there are others
   std::size_t max_tunnels = 1 << 20;
   bool verbose = false;
