@@ -30,11 +30,33 @@ bool direct_by_policy(const TcpSocket& socket, const firewall::Policy& policy) {
   return ours && has(policy.proxies, to);
 }
 
+// 0: there is no link of this name.
+std::uint32_t index_of(const netlink::Snapshot& snapshot, const std::string& name) {
+  for (const auto& link : snapshot.links) {
+    if (link.name == name) return link.index;
+  }
+  return 0;
+}
+
 }  // namespace
 
 firewall::Policy shut(firewall::Policy policy) {
   policy.mode = firewall::Mode::Shut;
   return policy;
+}
+
+netlink::Route lock_marker() {
+  netlink::Route route;
+  route.type = netlink::RouteType::Unreachable;
+  route.table = netlink::kDefaultTable;
+  route.metric = 0xfffffffe;  // the barrier route has 0xffffffff
+  return route;
+}
+
+Result<bool> is_locked(netlink::Routing& routing) {
+  netlink::RoutingPlan marker;
+  marker.barrier_routes = {lock_marker()};
+  return routing.complete(marker);
 }
 
 std::vector<TcpSocket> captured(const std::vector<TcpSocket>& connected,
@@ -192,11 +214,16 @@ Result<> Lifecycle::raise_killswitch() {
 Result<> Lifecycle::drop_killswitch() {
   if (!touched_) return {};
   const bool stay_shut = committed_ ? plan_.persist_killswitch : adopted_;
-  auto result = stay_shut && plan_.policy.mode != firewall::Mode::Open
-                    ? doors_.firewall->install(shut(plan_.policy))
-                    : doors_.firewall->remove();
-  if (result) touched_ = false;
-  return result;
+  if (!stay_shut || (committed_ && plan_.policy.mode == firewall::Mode::Open)) {
+    auto removed = doors_.firewall->remove();
+    if (removed) touched_ = false;
+    return removed;
+  }
+  auto installed = doors_.firewall->install(shut(plan_.policy));
+  if (installed) touched_ = false;
+  const bool locked = committed_ || was_locked_;
+  if (installed && locked) return doors_.routing->add(lock_marker());
+  return installed;
 }
 
 Result<unsigned> Lifecycle::destroy_captured() {
@@ -225,6 +252,8 @@ Result<> Lifecycle::cut_earlier_connections() {
 
 Result<> Lifecycle::clear_leftovers() {
   // Of a crashed run, perhaps with other options. The killswitch is in force already.
+  const auto locked = is_locked(*doors_.routing);
+  was_locked_ = locked && *locked;
   auto removed = doors_.routing->remove_all_of_ours();
   if (!removed) return tl::unexpected(removed.error());
   return add_barrier_routes();
@@ -269,7 +298,11 @@ Result<> Lifecycle::make_tun() {
   auto made = doors_.create_tun(name, plan_.queues, plan_.offload);
   if (!made) return tl::unexpected(made.error());
   tun_ = std::move(*made);
-  return doors_.routing->set_up(plan_.routing.link);
+  if (auto done = doors_.routing->set_up(plan_.routing.link); !done) return done;
+  const auto snapshot = doors_.routing->snapshot();
+  if (!snapshot) return tl::unexpected(snapshot.error());
+  tun_index_ = index_of(*snapshot, name);
+  return {};
 }
 
 Result<> Lifecycle::remove_tun() {
@@ -326,6 +359,10 @@ Result<bool> Lifecycle::heal_routing() {
   }
   if (auto added = add_device_routes(); !added) return tl::unexpected(added.error());
   return true;
+}
+
+bool Lifecycle::has_tun(const netlink::Snapshot& snapshot) const noexcept {
+  return tun_index_ != 0 && index_of(snapshot, plan_.routing.link.name) == tun_index_;
 }
 
 Result<> Lifecycle::renew_tun() {

@@ -39,9 +39,14 @@ struct HostPlan {
   bool persist_killswitch = false;  // taking back the killswitch leaves the machine shut
 };
 
-// The same policy as lockdown: killswitch without marks, nothing of the sets that let traffic out
-// but DHCP and the like (firewall::Mode::Shut).
+// The same policy as lockdown (firewall::Mode::Shut).
 firewall::Policy shut(firewall::Policy policy);
+
+// A route that nothing looks up, in our table: it says that the machine was shut on purpose
+// (--persist-killswitch, `lock`) and not by a crash, so that `down` leaves it shut and only
+// `unlock` opens it. In the kernel, because no file is needed to know.
+netlink::Route lock_marker();
+Result<bool> is_locked(netlink::Routing& routing);
 
 // Connected sockets whose traffic goes (or would go) through the TUN: outbound, not ours, not
 // direct by policy. `inbound`: those that came in from outside.
@@ -86,8 +91,9 @@ class Lifecycle {
   // What the monitors call. True: something was missing and is there again.
   Result<bool> heal_firewall();
   Result<bool> heal_routing();
-  // The device is gone or another: makes a new one and points the routes at it. The data plane
-  // must be started anew.
+  // False: the device of our name is gone or is another than the one that we made.
+  [[nodiscard]] bool has_tun(const netlink::Snapshot& snapshot) const noexcept;
+  // Makes a new device and points the routes at it. The data plane must be started anew.
   Result<> renew_tun();
 
  private:
@@ -124,6 +130,8 @@ class Lifecycle {
   Hooks hooks_;
   std::size_t done_ = 0;  // steps taken and not taken back
   tun::TunQueues tun_;
+  std::uint32_t tun_index_ = 0;
+  bool was_locked_ = false;
   bool touched_ = false;  // a killswitch of ours may be in force
   bool adopted_ = false;
   bool committed_ = false;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "app/cleanup.h"
 #include "testing/recording_host.h"
 
 namespace proxyvpn::app {
@@ -206,7 +207,19 @@ TEST_F(LifecycleTest, PersistKillswitchLeavesTheMachineShut) {
   ASSERT_TRUE(lifecycle.down().has_value());
   ASSERT_TRUE(firewall.installed.has_value());
   EXPECT_EQ(firewall::Mode::Shut, firewall.installed->mode);
-  EXPECT_THAT(routing.objects, IsEmpty());
+  // Nothing but the note that it was on purpose.
+  EXPECT_THAT(routing.objects, ElementsAre(HasSubstr("metric 4294967294")));
+  EXPECT_TRUE(is_locked(routing).value());
+}
+
+TEST_F(LifecycleTest, AFailedStartOverALockedMachineLeavesItLocked) {
+  firewall.found = firewall::Presence::Orphan;
+  ASSERT_TRUE(routing.add(lock_marker()).has_value());
+  journal.fail_on = {"tun create tun0"};
+  Lifecycle lifecycle(doors(), small_plan(), hooks());
+  EXPECT_FALSE(lifecycle.up().has_value());
+  EXPECT_EQ(firewall::Mode::Shut, firewall.installed->mode);
+  EXPECT_TRUE(is_locked(routing).value());
 }
 
 TEST_F(LifecycleTest, InboundSessionsAreKeptTheLateOnesToo) {
@@ -292,6 +305,70 @@ TEST_F(LifecycleTest, ANewPolicyKeepsTheSessionsThatWereKept) {
   ASSERT_TRUE(lifecycle.apply_policy(policy).has_value());
   EXPECT_THAT(journal.lines, ElementsAre("nft install guarded"));
   EXPECT_EQ(1u, firewall.installed->keep.size());
+}
+
+// --- what `down` does without a daemon
+
+TEST_F(LifecycleTest, ACrashBehindAnyStepIsCleanedUpFromTheKernelsState) {
+  for (int stop = 1; stop <= Lifecycle::step_count(); ++stop) {
+    SCOPED_TRACE(stop);
+    journal = {};
+    struct Crash {};
+    auto crashing = hooks();
+    crashing.after = [&](int number, std::string_view) -> Result<> {
+      if (number == stop) throw Crash{};  // nothing of ours runs any more
+      return {};
+    };
+    try {
+      Lifecycle lifecycle(doors(), small_plan(), crashing);
+      static_cast<void>(lifecycle.up());
+    } catch (const Crash&) {
+    }
+    firewall.found = firewall::Presence::Orphan;  // it outlives its owner
+    sockets.open = {socket("192.168.1.2:40000", "203.0.113.1:443")};
+    journal.lines.clear();
+    const auto cleaned = clean_up(doors(), {"tun0"}, Leftovers::Remove);
+    ASSERT_TRUE(cleaned.has_value());
+    EXPECT_TRUE(cleaned->found);
+    EXPECT_EQ(1u, cleaned->connections);
+    EXPECT_TRUE(nothing_left());
+    EXPECT_THAT(journal.lines, ElementsAre("destroy 192.168.1.2:40000 203.0.113.1:443",
+                                           "link del tun0", "remove all of ours", "nft remove"));
+    const auto again = clean_up(doors(), {"tun0"}, Leftovers::Remove);
+    ASSERT_TRUE(again.has_value());
+    EXPECT_FALSE(again->found);
+    EXPECT_EQ(0u, again->connections);
+  }
+}
+
+TEST_F(LifecycleTest, CleaningUpLeavesALivingDaemonAlone) {
+  firewall.found = firewall::Presence::Owned;
+  const auto cleaned = clean_up(doors(), {"tun0"}, Leftovers::Remove);
+  ASSERT_FALSE(cleaned.has_value());
+  EXPECT_EQ(Code::Busy, cleaned.error().code);
+  EXPECT_THAT(journal.lines, IsEmpty());
+}
+
+TEST_F(LifecycleTest, OnlyUnlockOpensALockedMachine) {
+  ASSERT_TRUE(lock_machine(doors(), small_plan().policy).has_value());
+  firewall.found = firewall::Presence::Orphan;
+  sockets.open = {socket("192.168.1.2:40000", "10.1.1.1:443")};
+  const auto kept = clean_up(doors(), {"tun0"}, Leftovers::Remove);
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_TRUE(kept->still_locked);
+  EXPECT_EQ(0u, kept->connections);
+  EXPECT_TRUE(is_locked(routing).value());
+  EXPECT_EQ(firewall::Mode::Shut, firewall.installed->mode);
+  const auto opened = clean_up(doors(), {"tun0"}, Leftovers::RemoveLock);
+  ASSERT_TRUE(opened.has_value());
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(LifecycleTest, WithoutAKillswitchNothingIsCutWhenCleaningUp) {
+  sockets.open = {socket("192.168.1.2:40000", "203.0.113.1:443")};
+  const auto cleaned = clean_up(doors(), {}, Leftovers::Remove);
+  ASSERT_TRUE(cleaned.has_value());
+  EXPECT_THAT(journal.lines, ElementsAre("remove all of ours", "nft remove"));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr mode_t kDirectoryMode = 0750;
+constexpr mode_t kDirectoryMode = 02750;  // what is made in it has its group
 constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 // ELOOP and ENOTDIR of open(2) with O_NOFOLLOW|O_DIRECTORY read badly for a person.

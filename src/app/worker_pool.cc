@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "app/capabilities.h"
 #include "base/log.h"
 
 namespace proxyvpn::app {
@@ -283,7 +284,8 @@ void WorkerPool::reject(Slot& slot, const char* why) {
 }
 
 void WorkerPool::kill_slot(Slot& slot) noexcept {
-  if (slot.pid != 0) ::kill(slot.pid, SIGKILL);
+  // It may run as another user. Gone already is what we want.
+  if (slot.pid != 0) static_cast<void>(signal_child(slot.pid, SIGKILL));
 }
 
 void WorkerPool::kill_all() noexcept {

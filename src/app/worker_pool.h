@@ -74,6 +74,10 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
+  void set_socket_maker(std::function<std::vector<UniqueFd>(Family, unsigned)> maker) {
+    setup_.make_sockets = std::move(maker);
+  }
+
   // One worker per queue. `tun` is not owned and must outlive the pool or the next start().
   Result<> start(const tun::TunQueues& tun, std::vector<Endpoint> proxies);
   // To be called on SIGCHLD, and once a second.

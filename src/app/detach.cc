@@ -1,0 +1,146 @@
+#include "app/detach.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace proxyvpn::app {
+namespace {
+
+// What goes through the pipe is lines; the first byte says what the rest is.
+constexpr char kSay = 'o';
+constexpr char kComplain = 'e';
+constexpr char kDecide = 'd';
+
+std::atomic<pid_t> daemon_pid{0};
+
+// Async-signal-safe: kill(2) only.
+void pass_on(int) {
+  const pid_t pid = daemon_pid.load();
+  if (pid > 0) ::kill(pid, SIGTERM);
+}
+
+std::string how_it_ended(pid_t pid) {
+  int status = 0;
+  if (::waitpid(pid, &status, 0) != pid) return "is gone";
+  if (WIFSIGNALED(status)) {
+    return std::string("was killed (") + ::strsignal(WTERMSIG(status)) + ")";
+  }
+  return "ended with status " + std::to_string(WEXITSTATUS(status));
+}
+
+// Prints lines until the decision; answers the exit code.
+int follow(FILE* stream, pid_t pid) {
+  char* line = nullptr;
+  std::size_t capacity = 0;
+  int code = -1;
+  while (code < 0) {
+    const ssize_t length = ::getline(&line, &capacity, stream);
+    if (length < 0) {
+      if (::ferror(stream) != 0 && errno == EINTR) {
+        ::clearerr(stream);
+        continue;
+      }
+      break;
+    }
+    if (line[0] == kSay && std::fputs(line + 1, stdout) >= 0) std::fflush(stdout);
+    if (line[0] == kComplain) std::fputs(line + 1, stderr);
+    if (line[0] == kDecide) code = std::atoi(line + 1) & 0xff;
+  }
+  std::free(line);
+  if (code >= 0) return code;
+  std::fprintf(stderr, "proxyvpn: error: the start failed: the daemon %s\n",
+               how_it_ended(pid).c_str());
+  return 1;
+}
+
+int wait_as_parent(UniqueFd pipe, pid_t pid) {
+  daemon_pid.store(pid);
+  struct sigaction action {};
+  action.sa_handler = pass_on;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  FILE* const stream = ::fdopen(pipe.release(), "r");
+  if (stream == nullptr) return 1;
+  const int code = follow(stream, pid);
+  std::fclose(stream);
+  std::fflush(stdout);
+  return code;
+}
+
+}  // namespace
+
+Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(errno, "--detach: making a pipe");
+  UniqueFd reading(ends[0]);
+  UniqueFd writing(ends[1]);
+  std::fflush(nullptr);
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(errno, "--detach: starting a process (fork)");
+  if (pid > 0) {
+    writing.reset();
+    parents_exit_code = wait_as_parent(std::move(reading), pid);
+    return Launcher();
+  }
+  ::setsid();
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null) ::dup2(null.get(), STDIN_FILENO);
+  if (::chdir("/") != 0) {
+    // Then the directory we were started in stays in use: nothing else.
+  }
+  Launcher launcher;
+  launcher.detached_ = true;
+  launcher.pipe_ = std::move(writing);
+  return launcher;
+}
+
+bool Launcher::send(char kind, std::string_view text) noexcept {
+  std::string line(1, kind);
+  for (const char c : text) line += c == '\n' ? ' ' : c;
+  line += '\n';
+  const char* rest = line.data();
+  std::size_t left = line.size();
+  while (left > 0) {
+    const ssize_t n = ::write(pipe_.get(), rest, left);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    rest += n;
+    left -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+void Launcher::say(std::string_view line) noexcept {
+  if (detached_) {
+    if (pipe_) static_cast<void>(send(kSay, line));  // nobody reads: nobody to tell
+    return;
+  }
+  std::fprintf(stdout, "%.*s\n", static_cast<int>(line.size()), line.data());
+  std::fflush(stdout);
+}
+
+void Launcher::complain(std::string_view line) noexcept {
+  if (detached_) {
+    if (pipe_) static_cast<void>(send(kComplain, line));
+    return;
+  }
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+}
+
+bool Launcher::decide(int exit_code) noexcept {
+  if (!detached_ || !pipe_) return true;
+  const bool heard = send(kDecide, std::to_string(exit_code));
+  pipe_.reset();
+  return heard;
+}
+
+}  // namespace proxyvpn::app

@@ -1,0 +1,76 @@
+#include "app/start_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "app/control_server.h"
+
+namespace proxyvpn::app {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+RunFacts example() {
+  RunFacts facts;
+  facts.state = RunState::Up;
+  facts.proxy_url = "http://alice@proxy.example:8080";
+  facts.proxies = {parse_endpoint("192.0.2.10:8080").value()};
+  facts.tun_name = "tun0";
+  facts.tun_addresses = {parse_cidr("10.255.255.1/30").value()};
+  facts.backend = "nftables";
+  facts.resolvers = {IpAddress::parse("192.0.2.53").value(), IpAddress::parse("::1").value()};
+  facts.workers = facts.workers_wanted = 2;
+  return facts;
+}
+
+TEST(StartReport, SaysWhatIsInForceAndHowToStopIt) {
+  EXPECT_THAT(
+      start_lines(example(), false),
+      ElementsAre(
+          "proxyvpn is up: TCP goes through the proxy",
+          "  proxy       http://alice@proxy.example:8080 (192.0.2.10:8080)",
+          "  tun         tun0 10.255.255.1/30",
+          "  killswitch  on (nftables): what does not go through the proxy is refused at once",
+          "  resolvers   192.0.2.53, ::1",
+          "  stop with   Ctrl-C, or `proxyvpn down` in another terminal"));
+  EXPECT_EQ("DNS bypass IPs: [192.0.2.53, ::1]", dns_line(example().resolvers));
+  EXPECT_EQ("DNS bypass IPs: []", dns_line({}));
+}
+
+TEST(StartReport, SaysWhenNamesCannotWork) {
+  auto facts = example();
+  facts.resolvers.clear();
+  EXPECT_THAT(start_lines(facts, true)[4], HasSubstr("--allow-dns"));
+}
+
+TEST(StatusReport, BeginsWithTheState) {
+  auto facts = example();
+  facts.state = RunState::ProxyLost;
+  facts.trouble = "refuses connections";
+  WorkerTotals totals;
+  totals.flows_open = 3;
+  const auto fields = status_fields(facts, totals, {{"udp", 2, 80}, {"dns", 1, 40}});
+  EXPECT_EQ((std::pair<std::string, std::string>{"state", "Proxy lost (shut)"}), fields.front());
+  EXPECT_EQ((std::pair<std::string, std::string>{"refused", "3 packets, 120 bytes"}),
+            fields.back());
+  EXPECT_THAT(aligned(fields), HasSubstr("trouble     the proxy refuses connections\n"));
+}
+
+TEST(StatusReport, CountersArePerReason) {
+  EXPECT_EQ("refused-udp  1 packet, 40 bytes\nrefused-tcp  2 packets, 80 bytes\n",
+            aligned(counter_fields({{"udp", 1, 40}, {"tcp", 2, 80}})));
+}
+
+TEST(ControlAccess, OwnerRootAndGroupMayOthersMayNot) {
+  const Access access{1000, gid_t{300}};
+  EXPECT_TRUE(may_command({1, 0, {}}, access));
+  EXPECT_TRUE(may_command({1, 1000, {}}, access));
+  EXPECT_TRUE(may_command({1, 1001, {100, 300}}, access));
+  EXPECT_FALSE(may_command({1, 1001, {100}}, access));
+  EXPECT_FALSE(may_command({1, 1001, {300}}, {1000, std::nullopt}));
+  EXPECT_FALSE(may_command(Peer{}, access));
+}
+
+}  // namespace
+}  // namespace proxyvpn::app

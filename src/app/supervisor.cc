@@ -1,0 +1,250 @@
+#include "app/supervisor.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "app/capabilities.h"
+#include "app/state_file.h"
+#include "app/test_hooks.h"
+#include "base/log.h"
+
+namespace proxyvpn::app {
+namespace {
+
+constexpr seconds kReadyTime{10};      // for the first worker to run
+constexpr seconds kWorkerPatience{2};  // to reset their flows and end
+constexpr seconds kFinishTime{6};      // then the teardown goes on without them
+
+std::string name_of(const Session& session) {
+  const auto& proxy = session.config.proxy;
+  const bool v6 = proxy.host.find(':') != std::string::npos;
+  const std::string host = v6 ? "[" + proxy.host + "]" : proxy.host;
+  return host + ":" + std::to_string(proxy.port);
+}
+
+std::string signal_name(int signal) {
+  const char* const name = ::sigabbrev_np(signal);
+  return name ? "SIG" + std::string(name) : "signal " + std::to_string(signal);
+}
+
+WorkerSetup worker_setup(Session& session) {
+  WorkerSetup setup = std::move(session.workers);
+  const Config& config = session.config;
+  setup.engine.mtu = config.mtu;
+  setup.engine.credentials = config.proxy.credentials;
+  setup.engine.connect_timeout = config.connect_timeout;
+  setup.engine.preconnect = config.preconnect;
+  setup.engine.memory_budget = config.memory_budget;
+  setup.engine.verbose = config.verbose;
+  return setup;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& tools, Session session,
+                       StateDir* directory, Launcher& launcher, const Notifier& notifier)
+    : reactor_(reactor),
+      signals_(signals),
+      tools_(tools),
+      session_(std::move(session)),
+      directory_(directory),
+      launcher_(launcher),
+      notifier_(notifier),
+      health_(name_of(session_), session_.config.killswitch,
+              session_.config.proxy.credentials.has_value()),
+      lifecycle_(tools.doors(), session_.plan,
+                 {[this](int, std::string_view name) { note_step(name); },
+                  [this](int number, std::string_view name) { return after(number, name); },
+                  [](const std::string& sentence) { log::warning(sentence); }}),
+      pool_(reactor, worker_setup(session_), *this),
+      signal_handler_([this](std::uint32_t) { on_signal(); }),
+      network_handler_([this](std::uint32_t) { on_network(); }),
+      firewall_handler_([this](std::uint32_t) { look_after_firewall(); }),
+      tick_([this] { on_tick(); }),
+      start_deadline_([this] {
+        fail_start("the data plane did not get ready within " + std::to_string(kReadyTime.count()) +
+                   " s");
+      }),
+      network_timer_([this] { look_after_network(); }),
+      resolve_timer_([this] { begin_resolve(); }),
+      finish_timer_([this] {
+        pool_.kill_all();
+        finish();
+      }) {
+  pool_.set_socket_maker(
+      [this](Family family, unsigned count) { return make_sockets(family, count); });
+}
+
+Supervisor::~Supervisor() {
+  reactor_.remove(signals_.fd(), signal_handler_);
+  if (monitor_) reactor_.remove(monitor_->fd(), network_handler_);
+  if (firewall_watched_) reactor_.remove(tools_.firewall->monitor_fd(), firewall_handler_);
+}
+
+void Supervisor::open_control() {
+  if (!directory_) return;
+  Access access;
+  access.owner = ::getuid();
+  access.group = install_group();
+  auto control =
+      ControlServer::open(reactor_, *directory_, access,
+                          [this](Verb verb, const Peer& peer) { return answer(verb, peer); });
+  if (!control) {
+    log::warning("no control socket: only a signal stops this daemon",
+                 {{"reason", control.error().message}});
+    return;
+  }
+  control_ = std::move(*control);
+}
+
+int Supervisor::run() {
+  started_ = std::time(nullptr);
+  if (!reactor_.add(signals_.fd(), EPOLLIN, signal_handler_)) {
+    launcher_.complain("proxyvpn: error: signals can't be watched (epoll_ctl)");
+    return 1;
+  }
+  tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
+  start();
+  while (phase_ != Phase::Done) {
+    if (reactor_.turn()) continue;
+    // Nothing can be heard any more: what is left to do is to leave the machine clean.
+    log::error("epoll_wait failed");
+    exit_code_ = 1;
+    pool_.kill_all();
+    finish();
+  }
+  return exit_code_;
+}
+
+void Supervisor::note_step(std::string_view step) {
+  if (!directory_) return;
+  StateFile state;
+  state.pid = ::getpid();
+  state.started = started_;
+  state.step = step;
+  state.tun_name = session_.config.tun_name;
+  state.proxy = connect::redacted(session_.config.proxy);
+  const auto written = directory_->write_file(kStateName, to_text(state));
+  if (!written && !note_failure_told_) {
+    note_failure_told_ = true;
+    log::warning("the state file can't be written; nothing depends on it",
+                 {{"reason", written.error().message}});
+  }
+}
+
+// A request to end that came during the synchronous part of the start is answered between steps.
+Result<> Supervisor::after(int number, std::string_view name) {
+  if (auto hook = after_step(number, name); !hook) return hook;
+  while (const auto signal = signals_.next()) {
+    if (*signal == SIGINT || *signal == SIGTERM || (*signal == SIGHUP && hangup_ends())) {
+      return fail(Code::System, "stopped by " + signal_name(*signal));
+    }
+  }
+  return {};
+}
+
+void Supervisor::start() {
+  if (auto hook = after_step(0, "nothing"); !hook) return fail_start(hook.error().message);
+  if (auto up = lifecycle_.up(); !up) return fail_start(up.error().message);
+  if (lifecycle_.adopted()) {
+    log::info("a killswitch that was already in force was taken over without a gap");
+  }
+  watch();
+  note_step("workers");
+  start_deadline_.arm(reactor_.timers(), reactor_.now() + kReadyTime);
+  if (auto started = pool_.start(lifecycle_.tun(), session_.proxies); !started) {
+    return fail_start(started.error().message);
+  }
+  if (auto hook = after(Lifecycle::step_count() + 1, "workers"); !hook) {
+    return fail_start(hook.error().message);
+  }
+}
+
+void Supervisor::became_ready() {
+  phase_ = Phase::Up;
+  start_deadline_.cancel();
+  lifecycle_.commit();
+  committed_ = true;
+  note_step("up");
+  announce();
+  notifier_.ready("Up: " + connect::redacted(session_.config.proxy));
+  if (!launcher_.decide(0)) stop("whoever started it did not wait for it");
+  if (session_.on_decided) session_.on_decided();
+}
+
+void Supervisor::fail_start(const std::string& reason) {
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  launcher_.complain("proxyvpn: error: " + reason);
+  if (lifecycle_.adopted()) {
+    launcher_.complain(
+        "proxyvpn: the machine stays shut, as an earlier run left it: `proxyvpn down` opens it");
+  }
+  stop(reason);
+}
+
+void Supervisor::stop(const std::string& why) {
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  phase_ = Phase::Stopping;
+  exit_code_ = committed_ ? 0 : 1;
+  start_deadline_.cancel();
+  resolve_timer_.cancel();
+  network_timer_.cancel();
+  if (committed_) log::info("going down", {{"reason", why}});
+  notifier_.stopping("Going down");
+  note_step("down");
+  lifecycle_.cut_off();
+  pool_.stop(kWorkerPatience);
+  finish_timer_.arm(reactor_.timers(), Clock::now() + kFinishTime);
+}
+
+void Supervisor::finish() {
+  if (phase_ == Phase::Done) return;
+  phase_ = Phase::Done;
+  finish_timer_.cancel();
+  const auto down = lifecycle_.down();
+  const bool shut = committed_ ? lifecycle_.plan().persist_killswitch : lifecycle_.adopted();
+  if (!down) {
+    exit_code_ = 1;
+    log::error("something could not be taken back", {{"what", down.error().message}});
+  } else if (committed_) {
+    log::info(shut ? "down; the machine stays shut (--persist-killswitch), `proxyvpn unlock` "
+                     "opens it"
+                   : "down: everything is as before");
+  }
+  if (directory_ && !session_.config.keep_logs) {
+    static_cast<void>(directory_->remove_file(kStateName));  // a hint, no more
+  }
+  if (control_) {
+    control_->finish(down ? (shut ? "done shut\n" : "done open\n")
+                          : error_reply(down.error().message));
+  }
+  control_.reset();
+  static_cast<void>(launcher_.decide(exit_code_));
+}
+
+bool Supervisor::hangup_ends() const noexcept {
+  // A lost terminal ends what runs in it. A daemon has none; there the signal means "reload".
+  return !launcher_.detached() && !notifier_.active();
+}
+
+void Supervisor::on_signal() {
+  while (const auto signal = signals_.next()) {
+    if (*signal == SIGCHLD) {
+      pool_.reap();
+      if (session_.on_child) session_.on_child();
+    } else if (*signal == SIGHUP && !hangup_ends()) {
+      log::info("SIGHUP: there is nothing to reload");
+    } else if (committed_) {
+      stop(signal_name(*signal));
+    } else {
+      fail_start("stopped by " + signal_name(*signal));
+    }
+  }
+}
+
+}  // namespace proxyvpn::app

@@ -1,0 +1,228 @@
+// What happens while the daemon is up: the machine changes, others change our rules, workers and
+// the proxy come and go.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "app/capabilities.h"
+#include "app/supervisor.h"
+#include "base/log.h"
+
+namespace proxyvpn::app {
+namespace {
+
+constexpr milliseconds kSettle{20};  // changes come in groups: looked at together
+constexpr milliseconds kHealPause{
+    250};  // against somebody who takes our rules away again and again
+constexpr seconds kRenewPause{1};
+constexpr unsigned kLookEvery = 5;  // seconds between looks where nothing tells of changes
+constexpr seconds kResolvePause{5};
+constexpr seconds kLongestResolvePause{60};
+constexpr unsigned kStartAttempts = 3;
+
+}  // namespace
+
+void Supervisor::watch() {
+  auto monitor = netlink::open_monitor();
+  if (monitor && reactor_.add((*monitor)->fd(), EPOLLIN, network_handler_)) {
+    monitor_ = std::move(*monitor);
+  } else {
+    log::warning("changes of rules and links can't be watched; they are looked at every 5 s");
+  }
+  const int fd = tools_.firewall->monitor_fd();
+  firewall_watched_ = fd >= 0 && reactor_.add(fd, EPOLLIN, firewall_handler_);
+}
+
+void Supervisor::on_tick() {
+  tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
+  pool_.reap();
+  pool_.tick();
+  if (notifier_.watchdog_interval()) notifier_.alive();
+  if (phase_ != Phase::Up) return;
+  ++ticks_;
+  if (!firewall_watched_) look_after_firewall();
+  if (!monitor_ && ticks_ % kLookEvery == 0) {
+    pending_ = {true, true, true, true};
+    look_after_network();
+  }
+}
+
+void Supervisor::on_network() {
+  const auto changes = monitor_->drain();
+  pending_.links = pending_.links || changes.links;
+  pending_.addresses = pending_.addresses || changes.addresses;
+  pending_.routes = pending_.routes || changes.routes;
+  pending_.rules = pending_.rules || changes.rules;
+  if (network_timer_.armed() || phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  TimePoint when = reactor_.now() + kSettle;
+  if (last_heal_) when = std::max(when, *last_heal_ + kHealPause);
+  network_timer_.arm(reactor_.timers(), when);
+}
+
+void Supervisor::look_after_network() {
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  if (phase_ == Phase::Renewing) {
+    if (pool_.running() == 0) renew_tun();
+    return;
+  }
+  const auto changes = std::exchange(pending_, {});
+  const auto snapshot = tools_.routing->snapshot();
+  if (snapshot && !lifecycle_.has_tun(*snapshot)) {
+    log::warning("the TUN device was removed by somebody else: it is made anew",
+                 {{"device", session_.config.tun_name}});
+    phase_ = Phase::Renewing;
+    pool_.stop(Duration::zero());
+    return;
+  }
+  const auto healed = lifecycle_.heal_routing();
+  if (!healed) {
+    log::error("policy rules and routes can't be restored; the machine stays shut",
+               {{"reason", healed.error().message}});
+    last_heal_ = reactor_.now();
+    network_timer_.arm(reactor_.timers(), reactor_.now() + kRenewPause);
+  } else if (*healed) {
+    last_heal_ = reactor_.now();
+    log::warning("rules or routes of ours were removed by somebody else and are back");
+  }
+  if (changes.links || changes.addresses) refresh_plan();
+}
+
+void Supervisor::renew_tun() {
+  auto renewed = lifecycle_.renew_tun();
+  if (renewed) renewed = pool_.start(lifecycle_.tun(), session_.proxies);
+  if (renewed) {
+    phase_ = committed_ ? Phase::Up : Phase::Starting;
+    return;
+  }
+  log::error("the TUN device can't be made again; the machine stays shut",
+             {{"reason", renewed.error().message}});
+  network_timer_.arm(reactor_.timers(), reactor_.now() + kRenewPause);
+  pool_.stop(Duration::zero());
+}
+
+void Supervisor::look_after_firewall() {
+  const bool touched = tools_.firewall->drain_monitor();
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  if (firewall_watched_ && !touched) return;
+  const auto healed = lifecycle_.heal_firewall();
+  if (!healed) {
+    if (!firewall_failure_told_) {
+      log::error("the firewall rules were changed by somebody else and can't be restored",
+                 {{"reason", healed.error().message}});
+    }
+    firewall_failure_told_ = true;
+    return;
+  }
+  firewall_failure_told_ = false;
+  if (*healed) log::warning("the firewall rules were changed by somebody else and are restored");
+}
+
+// The network of the machine is another one now: bridges, uplinks, perhaps resolvers.
+void Supervisor::refresh_plan() {
+  if (!session_.replan) return;
+  auto plan = session_.replan(session_.proxies);
+  if (plan) {
+    if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
+      log::error("the firewall can't follow a change of the network; the old rules hold",
+                 {{"reason", applied.error().message}});
+    }
+    return;
+  }
+  log::warning("a change of the network is not followed", {{"reason", plan.error().message}});
+}
+
+void Supervisor::replace_proxies(std::vector<Endpoint> proxies) {
+  if (proxies.empty() || proxies == session_.proxies) return;
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done || !session_.replan) return;
+  auto plan = session_.replan(proxies);
+  if (!plan) {
+    log::warning("new addresses of the proxy are not used", {{"reason", plan.error().message}});
+    return;
+  }
+  // The firewall first: a worker that is told would only be refused.
+  if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
+    log::error("the firewall can't open the proxy's new addresses",
+               {{"reason", applied.error().message}});
+    return;
+  }
+  session_.proxies = std::move(proxies);
+  log::info("the proxy's name has other addresses now",
+            {{"proxy", connect::redacted(session_.config.proxy)},
+             {"first", to_string(session_.proxies.front())},
+             {"count", session_.proxies.size()}});
+  pool_.set_proxies(session_.proxies);
+}
+
+void Supervisor::begin_resolve() {
+  if (resolving_ || !session_.resolve) return;
+  resolving_ = true;
+  last_resolve_ = reactor_.now();
+  resolve_pause_ = std::clamp<Duration>(resolve_pause_ * 2, kResolvePause, kLongestResolvePause);
+  const auto begun = session_.resolve([this](Result<std::vector<Endpoint>> found) {
+    resolving_ = false;
+    if (found) return replace_proxies(std::move(*found));
+    log::debug("the proxy's name can't be looked up", {{"reason", found.error().message}});
+  });
+  if (!begun) resolving_ = false;
+}
+
+void Supervisor::on_resolve(unsigned) {
+  if (resolving_ || resolve_timer_.armed() || !session_.resolve) return;
+  if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
+  const TimePoint now = reactor_.now();
+  const TimePoint when = last_resolve_ ? *last_resolve_ + resolve_pause_ : now;
+  resolve_timer_.arm(reactor_.timers(), std::max(now, when));
+}
+
+void Supervisor::on_ready(unsigned) {
+  if (phase_ == Phase::Starting) became_ready();
+}
+
+void Supervisor::on_proxy_lost(unsigned worker, const ProxyLost& message) {
+  const auto sentence = health_.lost(worker, message, reactor_.now());
+  if (!sentence) return;
+  log::warning(*sentence);
+  notifier_.status(*sentence);
+}
+
+void Supervisor::on_proxy_back(unsigned worker) {
+  const auto sentence = health_.back(worker, reactor_.now());
+  if (!sentence) return;
+  resolve_pause_ = Duration::zero();
+  log::info(*sentence);
+  notifier_.status("Up: " + connect::redacted(session_.config.proxy));
+}
+
+void Supervisor::on_death(unsigned worker, const std::string& how, unsigned in_a_row,
+                          Duration delay) {
+  health_.forget(worker);
+  if (!committed_ && in_a_row >= kStartAttempts) {
+    return fail_start("the data plane does not run: its process " + how);
+  }
+  const std::string when = delay == Duration::zero() ? "at once" : "in " + describe(delay);
+  log::error("a worker " + how + "; its connections end, another one takes over " + when,
+             {{"worker", worker}});
+}
+
+void Supervisor::on_all_gone() {
+  if (phase_ == Phase::Renewing && !network_timer_.armed()) renew_tun();
+  if (phase_ == Phase::Stopping) finish();
+}
+
+std::vector<UniqueFd> Supervisor::make_sockets(Family family, unsigned count) {
+  const RaisedCapability raised(CAP_NET_ADMIN);
+  const std::uint32_t mark = lifecycle_.plan().policy.marks.bypass;
+  std::vector<UniqueFd> sockets;
+  while (sockets.size() < count) {
+    UniqueFd socket(::socket(family == Family::V4 ? AF_INET : AF_INET6,
+                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM: the worker asks again; EAFNOSUPPORT: it uses the other one.
+    if (!socket) break;
+    if (::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) break;
+    sockets.push_back(std::move(socket));
+  }
+  return sockets;
+}
+
+}  // namespace proxyvpn::app
