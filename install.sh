@@ -8,6 +8,7 @@
 #   ./install.sh uninstall    stops proxyvpn and removes everything again
 #
 # INSTALL_DIR=DIR            where the binaries go (default /usr/local/bin)
+# PROXYVPN_BIN_DIR=DIR       install these binaries and build nothing
 # PROXYVPN_NO_BOOTSTRAP=1    leave the package manager alone
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -22,7 +23,7 @@ case $bin_dir in
   *) die "INSTALL_DIR must be an absolute path, not '$bin_dir'" ;;
 esac
 group=proxyvpn
-built=$top/build/release/bin
+built=${PROXYVPN_BIN_DIR:-$top/build/release/bin}
 man_dir=$prefix/share/man/man8
 lib_dir=$prefix/lib/proxyvpn
 unit_dir=/etc/systemd/system
@@ -35,6 +36,7 @@ has_systemd() { [ -d "$unit_dir" ]; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
 build() {
+  [ -z "${PROXYVPN_BIN_DIR:-}" ] || return 0
   [ -n "${PROXYVPN_NO_BOOTSTRAP:-}" ] || scripts/bootstrap.sh build
   build_release all
 }
@@ -169,6 +171,6 @@ case ${1:-install} in
   build) build ;;
   install) do_install ;;
   uninstall) do_uninstall ;;
-  -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" ;;
+  -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0" ;;
   *) die "unknown command '$1' (build, install or uninstall)" ;;
 esac

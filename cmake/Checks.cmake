@@ -20,8 +20,10 @@ if(Python3_FOUND)
   proxyvpn_check(check.documentation_finds_disagreements check ${Python3_EXECUTABLE}
                  ${CMAKE_SOURCE_DIR}/tests/docs_agree.py --self-test)
 endif()
-if(EXISTS ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
-  # Built beforehand by scripts/test.sh; a run of its own builds what is missing.
-  proxyvpn_check(fuzz fuzz ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
-  set_tests_properties(fuzz PROPERTIES TIMEOUT 1200)
+# Built beforehand by scripts/test.sh; a run of its own builds what is missing.
+proxyvpn_check(fuzz fuzz ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
+set_tests_properties(fuzz PROPERTIES TIMEOUT 1200)
+# A sandbox of namespaces, like the tests of tests/netns, and like them left out without root.
+if(TARGET proxyvpn AND TARGET proxyvpn-selftest)
+  proxyvpn_check(install netns ${CMAKE_SOURCE_DIR}/tests/install_test.sh ${CMAKE_BINARY_DIR}/bin)
 endif()

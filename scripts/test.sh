@@ -20,10 +20,9 @@ say "building with ASan and UBSan (preset dev): unit tests, checks, and every na
 configure_and_build dev
 say "building hardened (preset release): the namespace tests on what is installed"
 configure_for_namespace_tests
-if [ -x scripts/fuzz.sh ]; then
-  say "building the fuzz targets (preset fuzz)"
-  configure_and_build fuzz
-fi
+say "building the fuzz targets (preset fuzz)"
+configure_and_build fuzz
+export PROXYVPN_FUZZ_BUILD=$top/build/fuzz
 
 select=()
 if is_root; then
