@@ -18,6 +18,7 @@ struct Flags {
   std::string type = "A";
   std::string server;
   long timeout_ms = 1500;
+  bool tcp = false;
   bool no_ip = false;
   std::string proxy_url;
   std::uint32_t socket_mark = 0;
@@ -39,6 +40,7 @@ void define(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(1L, kMaxTimeoutMs).description(""))
       ->type_name("MS")
       ->capture_default_str();
+  app.add_flag("--tcp", flags.tcp, "Ask over TCP instead of UDP, as any application's connection");
   app.add_flag("--no-ip", flags.no_ip, "Do not show policy rules and routes");
   app.add_option("--proxy-url", flags.proxy_url,
                  "Ask over TCP through this HTTP proxy: http://user:pass@host:port")
@@ -60,6 +62,7 @@ std::variant<Options, Done> to_options(const CLI::App& app, Flags& flags) {
   out.probe.name = flags.name;
   out.probe.type =
       CLI::detail::to_lower(flags.type) == "aaaa" ? dns::RecordType::Aaaa : dns::RecordType::A;
+  out.probe.tcp = flags.tcp;
   out.probe.timeout = milliseconds(flags.timeout_ms);
   if (app.count("--socket-mark") > 0) out.probe.socket_mark = flags.socket_mark;
   if (app.count("--proxy-url") > 0) {

@@ -57,6 +57,7 @@ TEST(SelftestOptions, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(milliseconds(1500), options.probe.timeout);
   EXPECT_FALSE(options.server_given);
   EXPECT_TRUE(options.show_ip);
+  EXPECT_FALSE(options.probe.tcp);
   EXPECT_FALSE(options.probe.proxy);
   EXPECT_FALSE(options.probe.socket_mark);
 }
@@ -64,13 +65,14 @@ TEST(SelftestOptions, DefaultsAreTheDocumentedOnes) {
 TEST(SelftestOptions, EveryOptionIsTaken) {
   const auto options =
       parsed({"--name", "example.org", "--type", "aaaa", "--server", "[2001:db8::1]:5353",
-              "--timeout-ms", "250", "--no-ip", "--proxy-url", "http://u:p@proxy.example:3128",
-              "--socket-mark", "0x20000000"});
+              "--timeout-ms", "250", "--no-ip", "--tcp", "--proxy-url",
+              "http://u:p@proxy.example:3128", "--socket-mark", "0x20000000"});
   EXPECT_EQ("example.org", options.probe.name);
   EXPECT_EQ(dns::RecordType::Aaaa, options.probe.type);
   EXPECT_EQ("[2001:db8::1]:5353", to_string(options.probe.server));
   EXPECT_EQ(milliseconds(250), options.probe.timeout);
   EXPECT_FALSE(options.show_ip);
+  EXPECT_TRUE(options.probe.tcp);
   ASSERT_TRUE(options.probe.proxy && options.probe.proxy->credentials);
   EXPECT_EQ("p", options.probe.proxy->credentials->password.reveal());
   EXPECT_EQ(0x20000000U, options.probe.socket_mark);

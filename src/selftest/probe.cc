@@ -45,6 +45,8 @@ class Probe {
       failed(Step::Send, address.error());
     } else if (options_.proxy) {
       ask_through_proxy();
+    } else if (options_.tcp) {
+      ask_tcp(*address);
     } else {
       ask_udp(*address);
       if (!report_.failure && report_.answer && report_.answer->truncated) {

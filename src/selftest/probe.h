@@ -1,6 +1,6 @@
 #pragma once
-// One DNS question, asked over UDP or over TCP through an HTTP proxy, and everything that was
-// learned on the way: values for a report, and for whoever else wants to know.
+// One DNS question, asked over UDP, over TCP or over TCP through an HTTP proxy, and everything that
+// was learned on the way: values for a report, and for whoever else wants to know.
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -33,7 +33,8 @@ struct ProbeOptions {
   milliseconds timeout{1500};  // for all steps together
   // UDP: the question goes out once more when nothing came for so long. Unset: half of `timeout`.
   std::optional<milliseconds> resend_after;
-  std::optional<connect::ProxyUrl> proxy;    // TCP through CONNECT instead of UDP
+  bool tcp = false;                          // TCP instead of UDP
+  std::optional<connect::ProxyUrl> proxy;    // TCP through CONNECT
   std::optional<std::uint32_t> socket_mark;  // SO_MARK of the connection to the proxy
 };
 

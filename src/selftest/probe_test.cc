@@ -170,6 +170,27 @@ TEST(ProbeUdp, ATruncatedAnswerIsAskedForAgainOverTcp) {
   EXPECT_TRUE(report.times.connect);
 }
 
+TEST(ProbeTcp, AsksWithoutUdpWhenTold) {
+  const auto tcp = Scripted::tcp({[](const Peer& peer) {
+    peer.send(dns::with_length_prefix(answer_to(peer.read_message(), {kAnswer})));
+  }});
+  auto options = options_for(tcp.endpoint());
+  options.tcp = true;
+  const auto report = run(options);
+  EXPECT_FALSE(report.failure) << failure_text(report);
+  EXPECT_EQ(Transport::Tcp, report.transport);
+  EXPECT_THAT(report.answer->addresses, ElementsAre(kAnswer));
+  EXPECT_THAT(report.notes, IsEmpty());
+}
+
+TEST(ProbeTcp, APortWithoutServerIsRefused) {
+  auto options = options_for(nobody<SOCK_STREAM>());
+  options.tcp = true;
+  const auto report = run(options);
+  EXPECT_FAILED_IN(Step::Send, report);
+  EXPECT_EQ(ECONNREFUSED, report.failure->error.sys_errno);
+}
+
 TEST(ProbeUdp, AZoneThatIsNoLinkIsNamed) {
   ProbeOptions options = options_for({*IpAddress::parse("fe80::1"), 53});
   options.server.zone = "no-such-link";
@@ -298,6 +319,16 @@ TEST(ProbeProxy, WrongCredentialsNeverShowInTheText) {
   EXPECT_FAILED_IN(Step::ProxyRefused, report);
   EXPECT_THAT(failure_text(report), HasSubstr("check user name and password"));
   EXPECT_THAT(failure_text(report) + to_text(report), Not(HasSubstr("hunter2")));
+}
+
+TEST(ProbeProxy, TinyproxysWordForWrongCredentialsIsExplained) {
+  const auto proxy = Scripted::tcp({[](const Peer& peer) {
+    static_cast<void>(peer.read_head());
+    peer.send("HTTP/1.0 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+  }});
+  const auto report = run(through(proxy.endpoint(), connect::Credentials{"user", Secret("no")}));
+  EXPECT_FAILED_IN(Step::ProxyRefused, report);
+  EXPECT_THAT(failure_text(report), HasSubstr("wrong user name or password"));
 }
 
 TEST(ProbeProxy, NobodyThereIsAProxyNotReached) {

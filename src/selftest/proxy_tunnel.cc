@@ -119,6 +119,13 @@ class TunnelMaker {
   Error refusal(const connect::Reply& reply) const {
     std::string text = "the proxy " + to_string(*out_.proxy) + " refused CONNECT " +
                        connect::authority(target_) + " with status " + std::to_string(reply.status);
+    if (reply.status == 401 && proxy_.credentials) {
+      // Not what RFC 9110 section 15.5.2 has it for, so the codec takes it for a web server's.
+      return {Code::Permission, 0,
+              text +
+                  ": tinyproxy means a wrong user name or password by it (check the URL), or "
+                  "this is a web server and no proxy"};
+    }
     if (!reply.reason.empty()) text += ": " + std::string(reply.reason);
     if (reply.status == 407) {
       text += proxy_.credentials ? " (check user name and password in the URL)"
