@@ -1,6 +1,6 @@
 #pragma once
 // A PacketIo without a device: tests push packets in and look at what comes out.
-#include <cstring>
+#include <algorithm>
 #include <deque>
 #include <vector>
 
@@ -20,7 +20,7 @@ class FakePacketIo final : public tun::PacketIo {
     const auto frame = std::move(incoming.front());
     incoming.pop_front();
     *length = std::min(buffer.size(), frame.size());
-    std::memcpy(buffer.data(), frame.data(), *length);
+    std::copy_n(frame.begin(), *length, buffer.begin());
     return tun::IoStatus::Ok;
   }
 

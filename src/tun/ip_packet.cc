@@ -83,6 +83,23 @@ ParseStatus parse_v6(std::span<const std::uint8_t> packet, TcpSegment* s) noexce
   return unusable ? ParseStatus::Malformed : ParseStatus::Tcp;
 }
 
+// RFC 9293 3.1: kind, length, data. A list that does not end inside the header is nobody's honest
+// packet, and lwIP would read beyond it.
+bool options_fit(std::span<const std::uint8_t> options) noexcept {
+  std::size_t at = 0;
+  while (at < options.size()) {
+    const std::uint8_t kind = options[at];
+    if (kind == 0) return true;
+    if (kind == 1) {
+      ++at;
+      continue;
+    }
+    if (at + 2 > options.size() || options[at + 1] < 2) return false;
+    at += options[at + 1];
+  }
+  return at == options.size();
+}
+
 }  // namespace
 
 ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment) noexcept {
@@ -97,6 +114,7 @@ ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment)
   if (length < kTcpMinimum) return ParseStatus::Malformed;
   const std::size_t header = (tcp[12] >> 4) * 4U;
   if (header < kTcpMinimum || header > length) return ParseStatus::Malformed;
+  if (!options_fit({tcp + kTcpMinimum, header - kTcpMinimum})) return ParseStatus::Malformed;
   segment->tcp_header = static_cast<std::uint16_t>(header);
   segment->source_port = load16(tcp);
   segment->destination_port = load16(tcp + 2);

@@ -130,6 +130,23 @@ TEST(ParseTcp, RejectsHeaderLengthsThatDoNotFit) {
   EXPECT_EQ(parse(packet), ParseStatus::Malformed);
 }
 
+TEST(ParseTcp, RejectsOptionsThatRunBeyondTheHeader) {
+  const std::vector<Bytes> broken{
+      {2, 4, 5, 180, 1, 1, 1, 2}, {2, 0, 0, 0}, {3, 1, 0, 0}, {1, 1, 2, 4}, {8, 10, 0, 0}};
+  for (const auto& options : broken) {
+    Bytes tcp = tcp_header(kSyn, 5 + options.size() / 4);
+    std::copy(options.begin(), options.end(), tcp.begin() + 20);
+    EXPECT_EQ(parse(v4(tcp)), ParseStatus::Malformed);
+  }
+  const std::vector<Bytes> whole{
+      {2, 4, 5, 180}, {1, 3, 3, 7}, {4, 2, 0, 9}, {1, 1, 1, 1}, {99, 4, 0, 0}};
+  for (const auto& options : whole) {
+    Bytes tcp = tcp_header(kSyn, 6);
+    std::copy(options.begin(), options.end(), tcp.begin() + 20);
+    EXPECT_EQ(parse(v4(tcp)), ParseStatus::Tcp);
+  }
+}
+
 TEST(Checksum, MatchesTheExampleOfRfc1071) {
   const Bytes bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
   EXPECT_EQ(ntohs(checksum_fold(checksum_add(0, bytes))), 0xddf2);

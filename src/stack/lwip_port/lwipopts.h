@@ -8,6 +8,7 @@
 #define LWIP_NETCONN 0
 #define LWIP_SOCKET 0
 #define LWIP_STATS 0
+#define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS  // <arpa/inet.h> has htons() and friends
 
 #define LWIP_IPV4 1
 #define LWIP_IPV6 1
