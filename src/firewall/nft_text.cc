@@ -183,26 +183,30 @@ std::string to_nft(const Table& table, const Chain& chain, const Rule& rule) {
   return text;
 }
 
+std::string to_nft(const Table& table, Replace replace) {
+  std::string out;
+  const std::string where = place(table) + "\n";
+  switch (replace) {
+    case Replace::Whole:
+      out = "add table " + where + "delete table " + where + "add table " + where;
+      break;
+    case Replace::Present:
+      out = "delete table " + where + "add table " + where;
+      break;
+    case Replace::Absent:
+      out = "add table " + where;
+      break;
+    case Replace::InPlace:
+      out = "flush table " + where;
+      break;
+  }
+  append_content(out, table, replace == Replace::InPlace);
+  return out;
+}
+
 std::string to_nft(const Ruleset& ruleset, Replace replace) {
   std::string out;
-  for (const Table& table : ruleset.tables) {
-    const std::string where = place(table) + "\n";
-    switch (replace) {
-      case Replace::Whole:
-        out += "add table " + where + "delete table " + where + "add table " + where;
-        break;
-      case Replace::Present:
-        out += "delete table " + where + "add table " + where;
-        break;
-      case Replace::Absent:
-        out += "add table " + where;
-        break;
-      case Replace::InPlace:
-        out += "flush table " + where;
-        break;
-    }
-    append_content(out, table, replace == Replace::InPlace);
-  }
+  for (const Table& table : ruleset.tables) out += to_nft(table, replace);
   return out;
 }
 

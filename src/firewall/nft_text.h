@@ -14,6 +14,7 @@ enum class Replace : std::uint8_t {
 };
 
 std::string to_nft(const Ruleset& ruleset, Replace replace);
+std::string to_nft(const Table& table, Replace replace);
 
 // "add rule inet proxyvpn out goto refuse": for error messages and single lines.
 std::string to_nft(const Table& table, const Chain& chain, const Rule& rule);

@@ -4,6 +4,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -13,7 +14,8 @@ namespace {
 constexpr std::size_t kBuffer = 64 * 1024;
 constexpr int kReadsAtOnce = 256;  // the rest at the next turn of the loop
 
-bool concerns(const nlmsghdr* message, std::string_view table, std::uint32_t own_port) {
+bool concerns(const nlmsghdr* message, std::initializer_list<std::string_view> tables,
+              std::uint32_t own_port) {
   if (message->nlmsg_pid == own_port || message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
     return false;
   if ((message->nlmsg_type & 0xff) == NFT_MSG_NEWGEN) return false;
@@ -28,7 +30,7 @@ bool concerns(const nlmsghdr* message, std::string_view table, std::uint32_t own
        attribute = mnl_attr_next(attribute)) {
     if (mnl_attr_get_type(attribute) != NFTA_TABLE_NAME) continue;
     return mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0 &&
-           mnl_attr_get_str(attribute) == table;
+           std::find(tables.begin(), tables.end(), mnl_attr_get_str(attribute)) != tables.end();
   }
   return false;
 }
@@ -48,7 +50,8 @@ Result<NftablesMonitor> NftablesMonitor::open() {
   return monitor;
 }
 
-bool NftablesMonitor::drain(std::string_view table, std::uint32_t own_port) noexcept {
+bool NftablesMonitor::drain(std::initializer_list<std::string_view> tables,
+                            std::uint32_t own_port) noexcept {
   static thread_local std::array<char, kBuffer> buffer;
   bool touched = false;
   for (int reads = 0; reads < kReadsAtOnce; ++reads) {
@@ -63,7 +66,7 @@ bool NftablesMonitor::drain(std::string_view table, std::uint32_t own_port) noex
     int length = static_cast<int>(got);
     for (const auto* message = static_cast<const nlmsghdr*>(static_cast<void*>(buffer.data()));
          mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length))
-      touched = touched || concerns(message, table, own_port);
+      touched = touched || concerns(message, tables, own_port);
   }
   return touched;
 }

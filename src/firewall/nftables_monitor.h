@@ -3,6 +3,7 @@
 #include <libmnl/libmnl.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string_view>
 
@@ -16,9 +17,9 @@ class NftablesMonitor {
   static Result<NftablesMonitor> open();
 
   [[nodiscard]] int fd() const noexcept { return mnl_socket_get_fd(socket_.get()); }
-  // Reads everything that is there without blocking. True when a table of this name, in any
-  // family, was changed by another netlink port than `own_port`, or when messages were lost.
-  bool drain(std::string_view table, std::uint32_t own_port) noexcept;
+  // Reads everything that is there without blocking. True when a table of one of these names, in
+  // any family, was changed by another netlink port than `own_port`, or when messages were lost.
+  bool drain(std::initializer_list<std::string_view> tables, std::uint32_t own_port) noexcept;
 
  private:
   struct Close {

@@ -309,4 +309,13 @@ std::string signature(TableFamily family, const Chain& chain) {
   return text;
 }
 
+std::vector<std::string> structure(const Table& table) {
+  std::vector<std::string> lines;
+  for (const std::string& counter : table.counters) lines.push_back(signature(counter));
+  for (const Set& set : table.sets) lines.push_back(signature(set));
+  for (const Chain& chain : table.chains) lines.push_back(signature(table.family, chain));
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
 }  // namespace proxyvpn::firewall

@@ -24,5 +24,7 @@ void add_content(Batch& batch, const Table& table, bool present);
 std::string signature(const std::string& counter);
 std::string signature(const Set& set);
 std::string signature(TableFamily family, const Chain& chain);
+// All of them, sorted.
+std::vector<std::string> structure(const Table& table);
 
 }  // namespace proxyvpn::firewall

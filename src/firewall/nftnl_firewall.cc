@@ -19,12 +19,6 @@ constexpr std::array kFamilies{TableFamily::Inet, TableFamily::Arp, TableFamily:
 constexpr std::uint32_t kOwner = NFT_TABLE_F_OWNER;
 constexpr std::uint32_t kPersist = 0x4;  // NFT_TABLE_F_PERSIST, Linux 6.9; not in older headers
 
-const Table* find_table(const Ruleset& ruleset, TableFamily family) {
-  const auto found = std::find_if(ruleset.tables.begin(), ruleset.tables.end(),
-                                  [family](const Table& table) { return table.family == family; });
-  return found == ruleset.tables.end() ? nullptr : &*found;
-}
-
 class NftnlFirewall final : public Firewall {
  public:
   NftnlFirewall(NetfilterSocket socket, NftablesMonitor monitor, Ownership ownership)
@@ -40,7 +34,7 @@ class NftnlFirewall final : public Firewall {
   Result<bool> intact() override;
   Result<std::vector<Counter>> counters() override { return read_counters(socket_, table_); }
   [[nodiscard]] int monitor_fd() const noexcept override { return monitor_.fd(); }
-  bool drain_monitor() noexcept override { return monitor_.drain(table_, socket_.port()); }
+  bool drain_monitor() noexcept override { return monitor_.drain({table_}, socket_.port()); }
 
  private:
   using States = std::array<KernelTable, kFamilies.size()>;

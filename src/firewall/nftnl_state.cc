@@ -187,15 +187,6 @@ Result<std::vector<std::string>> read_structure(NetfilterSocket& socket, TableFa
   return lines;
 }
 
-std::vector<std::string> structure(const Table& table) {
-  std::vector<std::string> lines;
-  for (const std::string& counter : table.counters) lines.push_back(signature(counter));
-  for (const Set& set : table.sets) lines.push_back(signature(set));
-  for (const Chain& chain : table.chains) lines.push_back(signature(table.family, chain));
-  std::sort(lines.begin(), lines.end());
-  return lines;
-}
-
 Result<Content> read_content(NetfilterSocket& socket, TableFamily family, const std::string& name) {
   const int number = netfilter_family(family);
   Content content;

@@ -20,7 +20,6 @@ Result<KernelTable> read_table(NetfilterSocket& socket, TableFamily family,
 // signature() of everything in the table but rules and elements, sorted.
 Result<std::vector<std::string>> read_structure(NetfilterSocket& socket, TableFamily family,
                                                 const std::string& name);
-std::vector<std::string> structure(const Table& table);
 
 // Number of rules per table, and a text that changes when a rule is added, removed or replaced or
 // the elements of a set that packets don't fill change.

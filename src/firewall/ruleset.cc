@@ -269,6 +269,13 @@ Table arp_table(const Policy& policy) {
 
 }  // namespace
 
+const Table* find_table(const Ruleset& ruleset, TableFamily family) noexcept {
+  for (const Table& table : ruleset.tables) {
+    if (table.family == family) return &table;
+  }
+  return nullptr;
+}
+
 Ruleset build_ruleset(const Policy& policy) {
   Ruleset ruleset{{}, policy.mode == Mode::Open};
   ruleset.tables.push_back(inet_table(policy));

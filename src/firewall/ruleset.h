@@ -139,4 +139,7 @@ Result<> check(const Policy& policy);
 // duplicates, are left out, as the kernel's interval sets take neither.
 Ruleset build_ruleset(const Policy& policy);
 
+// The table of this family, nullptr when there is none. Lives as long as `ruleset`.
+const Table* find_table(const Ruleset& ruleset, TableFamily family) noexcept;
+
 }  // namespace proxyvpn::firewall
