@@ -100,7 +100,9 @@ Result<> become(const SandboxUser& user) {
 Result<> drop_privileges(const SandboxOptions& options) {
   // First, as it takes a capability that is gone with root.
   if (auto dropped = drop_bounding_set(); !dropped) return dropped;
-  if (auto became = become(options.user); !became) return became;
+  if (options.become_other_user) {
+    if (auto became = become(options.user); !became) return became;
+  }
   if (auto dropped = keep_only({}); !dropped) return dropped;
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return fail_errno(errno, "prctl(PR_SET_NO_NEW_PRIVS)");

@@ -22,6 +22,7 @@ SandboxUser find_sandbox_user();
 struct SandboxOptions {
   std::span<const int> keep;  // descriptors that stay open; 0, 1 and 2 too must be named to stay
   SandboxUser user{};         // used only when we are root
+  bool become_other_user = true;  // false: stays who it is, without any capability
   pid_t parent = 0;  // when not 0: die with it (SIGKILL); gone already: an error is the answer
   bool raise_descriptor_limit = true;  // RLIMIT_NOFILE to its hard limit
   // The seccomp allow-list of seccomp_filter.h. Off for the resolver, whose libraries (NSS) may do
