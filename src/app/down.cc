@@ -1,0 +1,220 @@
+#include "app/down.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/capabilities.h"
+#include "app/cleanup.h"
+#include "app/control_client.h"
+#include "app/host_tools.h"
+#include "app/start_report.h"
+#include "app/state_dir.h"
+#include "app/state_file.h"
+#include "app/stop_daemon.h"
+
+namespace proxyvpn::app {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitNotUp = 3;
+constexpr seconds kAnswerTime{3};
+
+void say(const std::string& sentence) { std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str()); }
+
+int complain(const std::string& sentence) {
+  say("error: " + sentence);
+  return kExitFailure;
+}
+
+// Without the capability nothing on the machine can even be looked at.
+std::optional<int> refuse_without_capability() {
+  const std::string missing = explain_missing(read_capability_facts(CAP_NET_ADMIN));
+  if (missing.empty()) return std::nullopt;
+  return complain(missing);
+}
+
+void add_name(std::vector<std::string>& names, const std::string& name) {
+  if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) {
+    names.push_back(name);
+  }
+}
+
+// What a dead daemon's note says about its device, if it says anything.
+std::string noted_tun(const StateDir& directory) {
+  const auto text = directory.read_file(kStateName, kMaxStateFile);
+  if (!text) return {};
+  const auto state = parse_state(*text);
+  return state ? state->tun_name : std::string();
+}
+
+void remove_files(const StateDir& directory, bool keep) {
+  if (InstanceLock::holder(directory)) return;  // somebody starts at this moment
+  std::vector<const char*> names = {kControlName, kLockName};
+  if (!keep) names.insert(names.end(), {kStateName, kLogName, kOldLogName});
+  for (const char* name : names) static_cast<void>(directory.remove_file(name));
+}
+
+struct Daemons {
+  bool found = false;
+  bool forced = false;
+  bool left_shut = false;
+  std::vector<std::string> tun_names;
+  std::optional<Error> problem;
+};
+
+// Every daemon of ours that can be found, in every directory that may be its.
+Daemons stop_daemons(const Config& config) {
+  Daemons result;
+  add_name(result.tun_names, config.tun_name);
+  for (const auto& path : candidate_state_dirs(config.state_dir, ::geteuid())) {
+    const auto directory = StateDir::open_existing(path);
+    if (!directory) {
+      if (directory.error().code == Code::Permission) result.problem = directory.error();
+      continue;
+    }
+    add_name(result.tun_names, noted_tun(*directory));
+    const auto stopped = stop_daemon(*directory, say);
+    if (!stopped) {
+      result.problem = stopped.error();
+      continue;
+    }
+    if (!stopped->problem.empty()) say("the daemon says: " + stopped->problem);
+    result.found = result.found || stopped->found;
+    result.forced = result.forced || stopped->forced;
+    result.left_shut = result.left_shut || stopped->left_shut;
+    if (stopped->found || !config.state_dir_given) remove_files(*directory, config.keep_logs);
+  }
+  return result;
+}
+
+int report(const CleanUp& cleaned, const Daemons& daemons) {
+  for (const auto& warning : cleaned.warnings) say("warning: " + warning);
+  if (cleaned.still_locked) {
+    say("down; the machine stays shut on purpose: `proxyvpn unlock` opens it");
+  } else if (daemons.found && !daemons.forced) {
+    say("down: everything is as before");
+  } else if (daemons.forced || cleaned.found) {
+    say("down: what was left behind is removed" +
+        (cleaned.connections == 0
+             ? std::string()
+             : ", " + std::to_string(cleaned.connections) + " open connections were cut"));
+  } else {
+    say("nothing to do: no proxyvpn is up");
+  }
+  return 0;
+}
+
+int clean_machine(const Config& config, Leftovers what) {
+  const Daemons daemons = stop_daemons(config);
+  if (daemons.problem && daemons.problem->code == Code::Permission && !daemons.found) {
+    return complain(daemons.problem->message);
+  }
+  const bool may_look = explain_missing(read_capability_facts(CAP_NET_ADMIN)).empty();
+  if (!may_look && daemons.found && !daemons.forced) return report({}, daemons);
+  if (const auto refused = refuse_without_capability()) return *refused;
+  auto tools = HostTools::open(config.backend);
+  if (!tools) return complain(tools.error().message);
+  const auto cleaned = clean_up(tools->doors(), daemons.tun_names, what);
+  if (!cleaned) {
+    const bool alive = cleaned.error().code == Code::Busy;
+    return complain(cleaned.error().message +
+                    (alive ? ", and no state directory leads to it: give the one it was started "
+                             "with (--state-dir), or end its process and run this again"
+                           : "; run this again, or as root"));
+  }
+  return report(*cleaned, daemons);
+}
+
+// The first daemon that answers.
+Result<ControlReply> ask_any(const Config& config, Verb verb) {
+  Result<ControlReply> answer = fail(Code::NotFound, "no proxyvpn is up");
+  for (const auto& path : candidate_state_dirs(config.state_dir, ::geteuid())) {
+    const auto directory = StateDir::open_existing(path);
+    if (!directory) continue;
+    auto reply = ask(*directory, verb, kAnswerTime);
+    if (reply) return reply;
+    if (reply.error().code != Code::NotFound) answer = std::move(reply);
+  }
+  return answer;
+}
+
+// Without a daemon the kernel tells what there is to tell.
+std::string state_without_daemon(const Config& config) {
+  auto tools = HostTools::open(config.backend);
+  if (!tools) return "Down";
+  const auto capability = tools->doors().raise();
+  const auto presence = tools->firewall->presence();
+  if (!presence) return "unknown: " + presence.error().message;
+  switch (*presence) {
+    case firewall::Presence::Absent:
+      return "Down";
+    case firewall::Presence::Owned:
+      return "Up, but its control socket is not found here: give --state-dir";
+    case firewall::Presence::Orphan:
+    case firewall::Presence::Ours:
+      break;
+  }
+  const auto locked = is_locked(*tools->routing);
+  return locked && *locked ? "Locked (shut): `proxyvpn unlock` opens the machine"
+                           : "Crashed (shut): `proxyvpn up` takes over, `proxyvpn down` opens";
+}
+
+}  // namespace
+
+int run_down(const Config& config) { return clean_machine(config, Leftovers::Remove); }
+
+int run_unlock(const Config& config) {
+  if (const auto refused = refuse_without_capability()) return *refused;
+  auto tools = HostTools::open(config.backend);
+  if (!tools) return complain(tools.error().message);
+  const auto cleaned = clean_up(tools->doors(), {config.tun_name}, Leftovers::RemoveLock);
+  if (!cleaned && cleaned.error().code == Code::Busy) {
+    return complain("proxyvpn is up, so there is nothing to unlock: `proxyvpn down` ends it");
+  }
+  if (!cleaned) return complain(cleaned.error().message);
+  for (const auto& warning : cleaned->warnings) say("warning: " + warning);
+  say(cleaned->found ? "unlocked: the machine is open" : "nothing to do: the machine was open");
+  return 0;
+}
+
+int run_lock(const Config& config) {
+  if (const auto refused = refuse_without_capability()) return *refused;
+  auto tools = HostTools::open(config.backend);
+  if (!tools) return complain(tools.error().message);
+  firewall::Policy policy;
+  policy.tun_name = config.tun_name;
+  policy.marks = config.marks;
+  if (auto locked = lock_machine(tools->doors(), policy); !locked) {
+    return complain(locked.error().message);
+  }
+  say("locked: nothing leaves this machine until `proxyvpn up` or `proxyvpn unlock`");
+  return 0;
+}
+
+int run_status(const Config& config) {
+  const auto reply = ask_any(config, Verb::Status);
+  if (reply && reply->ok) {
+    std::fputs(aligned(reply->fields).c_str(), stdout);
+    const bool up = !reply->fields.empty() && reply->fields.front().second.rfind("Up", 0) == 0;
+    return up ? 0 : kExitNotUp;
+  }
+  if (reply) return complain(reply->problem);
+  if (reply.error().code != Code::NotFound) return complain(reply.error().message);
+  std::printf("state  %s\n", state_without_daemon(config).c_str());
+  return kExitNotUp;
+}
+
+int run_counters(const Config& config) {
+  const auto reply = ask_any(config, Verb::Counters);
+  if (!reply) return complain(reply.error().message);
+  if (!reply->ok) return complain(reply->problem);
+  std::fputs(aligned(reply->fields).c_str(), stdout);
+  return 0;
+}
+
+}  // namespace proxyvpn::app

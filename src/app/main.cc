@@ -1,0 +1,41 @@
+// proxyvpn: every TCP connection of a Linux machine through an HTTP proxy.
+#include <unistd.h>
+
+#include <cstdio>
+#include <new>
+#include <utility>
+
+#include "app/cli.h"
+#include "app/down.h"
+#include "app/session.h"
+
+extern char** environ;
+
+namespace proxyvpn::app {
+namespace {
+
+int run(CommandLine command_line) {
+  switch (command_line.command) {
+    case Command::Up:
+      return run_up(std::move(command_line.config), command_line.warnings);
+    case Command::Down:
+      return run_down(command_line.config);
+  }
+  return kExitFailure;
+}
+
+}  // namespace
+}  // namespace proxyvpn::app
+
+int main(int argc, char** argv) {
+  try {
+    auto parsed = proxyvpn::app::parse_command_line(argc, argv, environ);
+    std::fputs(parsed.output.c_str(), stdout);
+    std::fputs(parsed.errors.c_str(), stderr);
+    if (!parsed.command_line) return parsed.exit_code;
+    return proxyvpn::app::run(std::move(*parsed.command_line));
+  } catch (const std::bad_alloc&) {
+    std::fputs("proxyvpn: error: out of memory\n", stderr);
+    return 1;
+  }
+}
