@@ -1,0 +1,407 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "connect/refusal.h"
+#include "connect/tunnel_table.h"
+#include "testing/fake_flow.h"
+
+namespace proxyvpn::connect {
+namespace {
+
+using stack::Refusal;
+using testing::FakeFlow;
+
+const stack::FlowKey kKey{*parse_endpoint("10.0.0.5:40000"), *parse_endpoint("192.0.2.7:443")};
+constexpr char kOk[] = "HTTP/1.1 200 OK\r\n\r\n";
+
+class PlainSockets final : public SocketSource {
+ public:
+  UniqueFd take(Family family) noexcept override {
+    if (empty) return {};
+    return UniqueFd(::socket(family == Family::V4 ? AF_INET : AF_INET6,
+                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  }
+  bool empty = false;
+};
+
+// A listener on loopback, and the proxy's side of what was accepted there.
+class ScriptedProxy {
+ public:
+  ScriptedProxy() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+    auto address = to_sockaddr({*IpAddress::parse("127.0.0.1"), 0});
+    EXPECT_EQ(::bind(listener_.get(), address.get(), address.length), 0);
+    EXPECT_EQ(::listen(listener_.get(), 16), 0);
+    socklen_t length = sizeof address.storage;
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address.storage), &length);
+    endpoint = *from_sockaddr(address.get(), length);
+  }
+  bool accept() {
+    UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    if (!fd) return false;
+    peer = std::move(fd);
+    return true;
+  }
+  std::string read() {
+    std::string out(65536, '\0');
+    const ssize_t n = ::recv(peer.get(), out.data(), out.size(), 0);
+    if (n == 0) closed = true;
+    if (n < 0 && errno == ECONNRESET) reset = true;
+    out.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return out;
+  }
+  void write(const std::string& text) {
+    EXPECT_EQ(::send(peer.get(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+  }
+  void hard_close() {
+    const linger hard{1, 0};
+    ::setsockopt(peer.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    peer.reset();
+  }
+  void stop_listening() { listener_.reset(); }
+
+  Endpoint endpoint;
+  UniqueFd peer;
+  bool closed = false;
+  bool reset = false;
+
+ private:
+  UniqueFd listener_;
+};
+
+class TunnelTest : public ::testing::Test {
+ protected:
+  TunnelTest() { make({}); }
+  void make(TunnelOptions options, std::optional<Credentials> credentials = std::nullopt) {
+    ProxyEvents events;
+    events.lost = [this](Trouble t, int, int) { lost.push_back(t); };
+    events.back = [this] { ++back; };
+    events.resolve = [this] { ++resolves; };
+    table.reset();
+    table = std::make_unique<TunnelTable>(reactor, sockets, std::vector<Endpoint>{proxy.endpoint},
+                                          std::move(credentials), options, std::move(events));
+  }
+  // Turns the loop until something holds, for two seconds at most.
+  bool until(const std::function<bool()>& done) {
+    const auto limit = Clock::now() + seconds(2);
+    while (Clock::now() < limit) {
+      if (done()) return true;
+      reactor.turn(milliseconds(5));
+      table->end_of_turn();
+    }
+    return done();
+  }
+  // A SYN, up to the proxy having read the request.
+  void ask() {
+    table->on_syn(flow);
+    std::string request;
+    ASSERT_TRUE(until([&] { return proxy.accept(); }));
+    ASSERT_TRUE(until([&] {
+      request += proxy.read();
+      return request.find("\r\n\r\n") != std::string::npos;
+    }));
+    EXPECT_EQ(request.rfind("CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n", 0), 0U)
+        << request;
+  }
+  void open() {
+    ask();
+    EXPECT_FALSE(flow.accepted) << "accepted before the proxy answered";
+    proxy.write(kOk);
+    ASSERT_TRUE(until([&] { return flow.accepted; }));
+    flow.establish();
+  }
+
+  event::Reactor reactor = *event::Reactor::open();
+  PlainSockets sockets;
+  ScriptedProxy proxy;
+  FakeFlow flow{kKey};
+  std::vector<Trouble> lost;
+  int back = 0;
+  int resolves = 0;
+  std::unique_ptr<TunnelTable> table;
+};
+
+TEST_F(TunnelTest, RelaysBothWaysAndEndsWithBothFins) {
+  open();
+  flow.app_sends("question");
+  std::string got;
+  ASSERT_TRUE(until([&] { return (got += proxy.read()) == "question"; }));
+  proxy.write("answer");
+  ASSERT_TRUE(until([&] { return flow.to_app == "answer"; }));
+  flow.app_finishes();
+  ASSERT_TRUE(until([&] {
+    proxy.read();
+    return proxy.closed;
+  }));
+  EXPECT_FALSE(flow.finished) << "half-close by the application closed the other direction";
+  proxy.write(" and more");
+  ASSERT_TRUE(until([&] { return flow.to_app == "answer and more"; }));
+  proxy.peer.reset();
+  ASSERT_TRUE(until([&] { return flow.finished; }));
+  EXPECT_FALSE(flow.aborted);
+  flow.handler->on_closed();
+  table->end_of_turn();
+  EXPECT_EQ(table->size(), 0U);
+  EXPECT_EQ(table->counters().bytes_up, 8U);
+  EXPECT_EQ(table->counters().bytes_down, 15U);
+}
+
+TEST_F(TunnelTest, HalfCloseByTheServerLeavesTheOtherDirectionOpen) {
+  open();
+  proxy.write("bye");
+  ::shutdown(proxy.peer.get(), SHUT_WR);
+  ASSERT_TRUE(until([&] { return flow.finished; }));
+  EXPECT_EQ(flow.to_app, "bye");
+  flow.app_sends("still here");
+  std::string got;
+  ASSERT_TRUE(until([&] { return (got += proxy.read()) == "still here"; }));
+  EXPECT_EQ(table->size(), 1U);
+}
+
+TEST_F(TunnelTest, BytesBehindTheReplyAreTheTunnels) {
+  ask();
+  proxy.write(std::string(kOk) + "SSH-2.0-x\r\n");
+  ASSERT_TRUE(until([&] { return flow.accepted; }));
+  EXPECT_EQ(flow.to_app, "");
+  flow.establish();
+  EXPECT_EQ(flow.to_app, "SSH-2.0-x\r\n");
+  proxy.write("next");
+  ASSERT_TRUE(until([&] { return flow.to_app == "SSH-2.0-x\r\nnext"; }));
+}
+
+TEST_F(TunnelTest, AResetFromTheServerBecomesAReset) {
+  open();
+  proxy.hard_close();
+  ASSERT_TRUE(until([&] { return flow.aborted; }));
+  EXPECT_FALSE(flow.finished);
+  EXPECT_EQ(table->size(), 0U);
+}
+
+TEST_F(TunnelTest, AResetFromTheApplicationBecomesAReset) {
+  open();
+  flow.app_resets();
+  ASSERT_TRUE(until([&] {
+    proxy.read();
+    return proxy.reset || proxy.closed;
+  }));
+  EXPECT_TRUE(proxy.reset);
+}
+
+TEST_F(TunnelTest, ASlowApplicationStopsTheReading) {
+  open();
+  flow.room = 10000;
+  std::string sent;
+  const std::string piece(60000, 'x');
+  // Until the kernel's buffers on the way are full: nothing more is taken from the proxy.
+  for (int i = 0; i < 300; ++i) {
+    const ssize_t n =
+        ::send(proxy.peer.get(), piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) sent.append(piece, 0, static_cast<std::size_t>(n));
+    reactor.turn(Duration::zero());
+    table->end_of_turn();
+  }
+  EXPECT_EQ(flow.to_app.size(), 10000U);
+  ASSERT_GT(sent.size(), 10000U);
+  ASSERT_TRUE(until([&] {
+    flow.room = 50000;
+    flow.handler->on_writable();
+    return flow.to_app.size() == sent.size();
+  }));
+  EXPECT_EQ(flow.to_app, sent);
+}
+
+TEST_F(TunnelTest, ASlowServerLeavesBytesWithTheFlow) {
+  open();
+  const std::string bytes(16 << 20, 'y');
+  flow.app_sends(bytes);
+  reactor.turn(Duration::zero());
+  EXPECT_GT(flow.from_app.size(), 0U) << "everything was swallowed although nobody reads";
+  std::size_t got = 0;
+  ASSERT_TRUE(until([&] {
+    for (std::string more; !(more = proxy.read()).empty();) got += more.size();
+    return got == bytes.size();
+  }));
+  flow.app_finishes();
+  ASSERT_TRUE(until([&] {
+    proxy.read();
+    return proxy.closed;
+  }));
+}
+
+struct StatusCase {
+  const char* status;
+  Refusal refusal;
+};
+
+TEST_F(TunnelTest, EveryStatusHasItsErrno) {
+  for (const auto& c :
+       {StatusCase{"502 Bad Gateway", Refusal::Refused}, StatusCase{"503 No", Refusal::Refused},
+        StatusCase{"500 Unable to connect", Refusal::Refused},
+        StatusCase{"504 Timeout", Refusal::HostUnreachable},
+        StatusCase{"403 Forbidden", Refusal::Prohibited}, StatusCase{"405 No", Refusal::Prohibited},
+        StatusCase{"451 Legal", Refusal::Prohibited},
+        StatusCase{"404 What", Refusal::HostUnreachable},
+        StatusCase{"302 Found", Refusal::Prohibited}}) {
+    FakeFlow one(kKey);
+    table->on_syn(one);
+    ASSERT_TRUE(until([&] { return proxy.accept(); }));
+    ASSERT_TRUE(until([&] { return !proxy.read().empty(); }));
+    proxy.write(std::string("HTTP/1.1 ") + c.status + "\r\nContent-Length: 0\r\n\r\n");
+    ASSERT_TRUE(until([&] { return one.refused.has_value(); })) << c.status;
+    EXPECT_EQ(*one.refused, c.refusal) << c.status;
+    EXPECT_TRUE(lost.empty()) << "a refused target is not a lost proxy";
+  }
+  EXPECT_EQ(table->pending(), 0U);
+}
+
+TEST_F(TunnelTest, AProxyThatIsNotThereIsToldOnceAndNewFlowsFailAtOnce) {
+  proxy.stop_listening();
+  table->on_syn(flow);
+  ASSERT_TRUE(until([&] { return flow.refused.has_value(); }));
+  EXPECT_EQ(*flow.refused, Refusal::NetworkUnreachable);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Unreachable});
+  EXPECT_GE(resolves, 1);
+  FakeFlow second(kKey);
+  table->on_syn(second);
+  EXPECT_EQ(second.refused, Refusal::NetworkUnreachable) << "not refused at once";
+  EXPECT_EQ(lost.size(), 1U);
+  EXPECT_EQ(table->counters().refused_proxy_lost, 1U);
+}
+
+TEST_F(TunnelTest, AProxyThatComesBackIsFoundByTheProbe) {
+  const Endpoint right = proxy.endpoint;
+  Endpoint wrong = right;
+  {
+    ScriptedProxy gone;
+    wrong = gone.endpoint;
+  }
+  table->set_proxies(std::vector<Endpoint>{wrong});
+  table->on_syn(flow);
+  ASSERT_TRUE(until([&] { return lost.size() == 1; }));
+  table->set_proxies(std::vector<Endpoint>{right});
+  ASSERT_TRUE(until([&] { return back == 1; }));
+  EXPECT_FALSE(table->health().lost());
+}
+
+TEST_F(TunnelTest, RefusedCredentialsAreALoudTroubleNotAHang) {
+  ask();
+  proxy.write(
+      "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(until([&] { return flow.refused.has_value(); }));
+  EXPECT_EQ(*flow.refused, Refusal::NetworkUnreachable);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Authentication});
+}
+
+TEST_F(TunnelTest, DigestIsAnsweredAlsoOnANewConnection) {
+  make({}, Credentials{"user", Secret("pass")});
+  ask();
+  proxy.write(
+      "HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\", "
+      "algorithm=SHA-256\r\n"
+      "Connection: close\r\nContent-Length: 0\r\n\r\n");
+  proxy.peer.reset();
+  ASSERT_TRUE(until([&] { return proxy.accept(); }));
+  std::string request;
+  ASSERT_TRUE(
+      until([&] { return (request += proxy.read()).find("\r\n\r\n") != std::string::npos; }));
+  EXPECT_NE(request.find("Proxy-Authorization: Digest "), std::string::npos) << request;
+  proxy.write(kOk);
+  ASSERT_TRUE(until([&] { return flow.accepted; }));
+  EXPECT_TRUE(lost.empty());
+}
+
+TEST_F(TunnelTest, OneClosedConnectionIsNotALostProxyButThreeAre) {
+  for (int i = 0; i < 3; ++i) {
+    FakeFlow one(kKey);
+    table->on_syn(one);
+    ASSERT_TRUE(until([&] { return proxy.accept(); }));
+    ASSERT_TRUE(until([&] { return !proxy.read().empty(); }));
+    proxy.peer.reset();
+    ASSERT_TRUE(until([&] { return one.refused.has_value(); }));
+    EXPECT_EQ(lost.empty(), i < 2);
+  }
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Closed});
+}
+
+TEST_F(TunnelTest, AProxyThatDoesNotAnswerInTimeIsAnUnreachableHost) {
+  make({.connect_timeout = milliseconds(50)});
+  ask();
+  ASSERT_TRUE(until([&] { return flow.refused.has_value(); }));
+  EXPECT_EQ(*flow.refused, Refusal::HostUnreachable);
+  EXPECT_EQ(table->counters().timeouts, 1U);
+}
+
+TEST_F(TunnelTest, AnApplicationThatGivesUpWhileItWaitsEndsTheAttempt) {
+  ask();
+  flow.app_resets();
+  ASSERT_TRUE(until([&] {
+    proxy.read();
+    return proxy.reset || proxy.closed;
+  }));
+  EXPECT_EQ(table->pending(), 0U);
+}
+
+TEST_F(TunnelTest, AFloodOfSynsIsBounded) {
+  make({.max_pending = 4});
+  sockets.empty = true;
+  std::vector<std::unique_ptr<FakeFlow>> flows;
+  for (int i = 0; i < 10; ++i) {
+    flows.push_back(std::make_unique<FakeFlow>(kKey));
+    table->on_syn(*flows.back());
+  }
+  EXPECT_EQ(table->size(), 4U);
+  EXPECT_EQ(table->counters().dropped_at_limit, 6U);
+  EXPECT_EQ(flows.back()->handler, nullptr) << "dropped SYNs have no handler, so they come again";
+  sockets.empty = false;
+  table->sockets_available();
+  ASSERT_TRUE(until([&] { return proxy.accept(); }));
+  table.reset();  // before the flows that it knows
+}
+
+TEST_F(TunnelTest, KillAndStopResetBothSides) {
+  open();
+  EXPECT_FALSE(table->kill(4711));
+  EXPECT_TRUE(table->kill(1));
+  EXPECT_TRUE(flow.aborted);
+  ASSERT_TRUE(until([&] {
+    proxy.read();
+    return proxy.reset;
+  }));
+  EXPECT_EQ(table->size(), 0U);
+}
+
+TEST(ProxyHealth, BacksOffAndTellsOnce) {
+  ProxyHealth health;
+  TimePoint now{};
+  EXPECT_TRUE(health.failed(Trouble::Unreachable, now));
+  EXPECT_FALSE(health.failed(Trouble::Unreachable, now));
+  Duration last{};
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_FALSE(health.take_retry(health.retry_at() - milliseconds(1)));
+    now = health.retry_at();
+    ASSERT_TRUE(health.take_retry(now));
+    const Duration wait = health.retry_at() - now;
+    EXPECT_GE(wait, last);
+    EXPECT_LE(wait, ProxyHealth::kLastRetry);
+    last = wait;
+  }
+  EXPECT_EQ(last, ProxyHealth::kLastRetry);
+  EXPECT_TRUE(health.connected());
+  EXPECT_FALSE(health.lost());
+}
+
+TEST(ProxyHealth, AWrongPasswordIsTriedRarely) {
+  ProxyHealth health;
+  EXPECT_TRUE(health.failed(Trouble::Authentication, TimePoint{}));
+  EXPECT_FALSE(health.connected()) << "a TCP connection says nothing about the password";
+  EXPECT_GE(health.retry_at() - TimePoint{}, seconds(5));
+  EXPECT_TRUE(health.worked());
+}
+
+}  // namespace
+}  // namespace proxyvpn::connect
