@@ -10,6 +10,10 @@
 namespace proxyvpn::dns {
 namespace {
 
+constexpr std::array<std::string_view, 11> kRcodeNames = {
+    "NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
+    "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",  "NOTZONE"};
+constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::size_t kMaxHexBytes = 32;  // of a record of unknown type, in its text
 
 std::string without_dot(std::string name) {
@@ -45,7 +49,6 @@ constexpr std::array<TypeName, 11> kTypeNames = {{{1, "A"},
 
 // "\# 4 0a000001" (RFC 3597 section 5), cut behind kMaxHexBytes.
 std::string generic_data(std::span<const std::uint8_t> data) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   std::string out = "\\# " + std::to_string(data.size());
   if (!data.empty()) out += ' ';
   for (const auto byte : data.first(std::min(data.size(), kMaxHexBytes))) {
@@ -174,11 +177,8 @@ std::string type_name(std::uint16_t type) {
 }
 
 std::string rcode_name(int rcode) {
-  constexpr std::array<std::string_view, 11> kNames = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN",
-                                                       "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
-                                                       "NXRRSET", "NOTAUTH", "NOTZONE"};
-  if (rcode >= 0 && static_cast<std::size_t>(rcode) < kNames.size())
-    return std::string(kNames[static_cast<std::size_t>(rcode)]);
+  if (rcode >= 0 && static_cast<std::size_t>(rcode) < kRcodeNames.size())
+    return std::string(kRcodeNames[static_cast<std::size_t>(rcode)]);
   return "RCODE" + std::to_string(rcode);
 }
 

@@ -12,7 +12,7 @@
 
 namespace proxyvpn::dns {
 
-inline constexpr std::size_t kMaxResolvConfBytes = 64 * 1024;  // what lies behind is not looked at
+inline constexpr std::size_t kMaxResolvConfBytes = 65'536;  // what lies behind is not looked at
 // glibc asks the first three (MAXNS), other resolvers more; further lines get one note.
 inline constexpr std::size_t kMaxNameservers = 16;
 inline constexpr std::size_t kMaxNotes = 16;  // the last one says that there would be more

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "netlink/names.h"
+
 namespace proxyvpn::netlink {
 namespace {
 
@@ -21,17 +23,11 @@ std::string name_of(const Name (&names)[N], unsigned value) {
   return known != names + N ? known->text : std::to_string(value);
 }
 
+constexpr int kFamilySize = sizeof(std::uint16_t);  // in front of the address of RTA_VIA
 constexpr Name kTypes[] = {
     {RTN_LOCAL, "local"},         {RTN_BROADCAST, "broadcast"}, {RTN_ANYCAST, "anycast"},
     {RTN_MULTICAST, "multicast"}, {RTN_BLACKHOLE, "blackhole"}, {RTN_UNREACHABLE, "unreachable"},
     {RTN_PROHIBIT, "prohibit"},   {RTN_THROW, "throw"},         {RTN_NAT, "nat"}};
-constexpr Name kProtocols[] = {{RTPROT_UNSPEC, "unspec"}, {RTPROT_REDIRECT, "redirect"},
-                               {RTPROT_KERNEL, "kernel"}, {RTPROT_STATIC, "static"},
-                               {RTPROT_RA, "ra"},         {RTPROT_ZEBRA, "zebra"},
-                               {RTPROT_BIRD, "bird"},     {RTPROT_DHCP, "dhcp"},
-                               {RTPROT_BABEL, "babel"},   {RTPROT_BGP, "bgp"},
-                               {RTPROT_ISIS, "isis"},     {RTPROT_OSPF, "ospf"},
-                               {RTPROT_RIP, "rip"},       {RTPROT_EIGRP, "eigrp"}};
 constexpr Name kScopes[] = {{RT_SCOPE_SITE, "site"},
                             {RT_SCOPE_LINK, "link"},
                             {RT_SCOPE_HOST, "host"},
@@ -49,7 +45,6 @@ std::string gateway_text(const RouteAttributes& attributes, int family) {
   if (const auto gateway = attributes.address(RTA_GATEWAY, family))
     return " via " + to_string(*gateway);
   const nlattr* via = attributes.get(RTA_VIA);
-  constexpr int kFamilySize = sizeof(std::uint16_t);
   if (via == nullptr || nla_len(via) != kFamilySize + 16) return {};
   const auto* bytes = static_cast<const std::uint8_t*>(nla_data(via)) + kFamilySize;
   return " via inet6 " + to_string(IpAddress::v6(std::span<const std::uint8_t, 16>(bytes, 16)));
@@ -110,8 +105,7 @@ std::string foreign_table_route_text(const nlmsghdr* message, const DeviceName& 
   if (header->rtm_src_len != 0 || attributes.get(RTA_SRC) != nullptr)
     text += " from " + prefix_text(attributes.address(RTA_SRC, family), header->rtm_src_len);
   text += path_text(attributes, family, device_name) + " table " + std::to_string(table);
-  if (header->rtm_protocol != RTPROT_BOOT)
-    text += " proto " + name_of(kProtocols, header->rtm_protocol);
+  if (header->rtm_protocol != RTPROT_BOOT) text += " proto " + protocol_name(header->rtm_protocol);
   if (header->rtm_scope != RT_SCOPE_UNIVERSE)
     text += " scope " + name_of(kScopes, header->rtm_scope);
   if (const auto source = attributes.address(RTA_PREFSRC, family))

@@ -23,6 +23,10 @@ Error with_hint(Error error) {
     error.message +=
         " (a firewall on this machine refused the packet: with the killswitch up only the allowed "
         "resolvers may be asked, see proxyvpn up --allow-dns)";
+  } else if (error.sys_errno == EHOSTUNREACH || error.sys_errno == ENETUNREACH) {
+    error.message +=
+        " (no route, a firewall, or, through a running tunnel, a proxy that is lost or does not "
+        "allow this port)";
   } else if (error.sys_errno == ECONNREFUSED) {
     error.message += " (nothing answers DNS there, or a firewall refused the packet)";
   }
@@ -86,34 +90,40 @@ class Probe {
     const auto fd = connect_udp(address, name);
     if (!fd) return failed_io(fd.error());
     const auto start = Clock::now();
-    const auto resend_after = options_.resend_after.value_or(options_.timeout / 2);
-    std::optional<Error> unusable;
-    std::array<std::uint8_t, kMaxUdpBytes> buffer{};
-    for (bool resent = false;;) {
-      if (auto sent = send_all(fd->get(), query_.bytes, deadline_, doing); !sent)
-        return failed_io(sent.error());
-      const auto until = resent ? deadline_ : deadline_.at_most(resend_after);
-      for (;;) {
-        const auto got = receive(fd->get(), buffer, until, doing);
-        if (!got && got.error().code == Code::Timeout) break;
-        if (!got) return failed_io(got.error());
-        const auto taken = take(std::span(buffer).first(*got));
-        if (taken) {
-          report_.times.dns = since(start);
-          return;
-        }
-        // Anybody can send a datagram with a wrong id: the true answer may still come.
-        unusable = taken.error();
-        if (deadline_.passed()) break;
-      }
-      if (resent || deadline_.passed()) break;
-      resent = true;
+    const auto first = deadline_.at_most(options_.resend_after.value_or(options_.timeout / 2));
+    if (send_and_receive(fd->get(), doing, first)) return answered(start);
+    if (!report_.failure && !deadline_.passed()) {
       report_.notes.emplace_back("no answer at first, asked a second time");
+      if (send_and_receive(fd->get(), doing, deadline_)) return answered(start);
     }
-    if (unusable) return failed(Step::Answer, *unusable);
+    if (report_.failure) return;
+    if (unusable_) return failed(Step::Answer, *unusable_);
     failed(Step::Wait,
            {Code::Timeout, ETIMEDOUT,
             doing + ": no answer within " + std::to_string(options_.timeout.count()) + " ms"});
+  }
+
+  void answered(TimePoint start) { report_.times.dns = since(start); }
+
+  // True once the answer is there. False at `until`, or with the failure in the report.
+  bool send_and_receive(int fd, const std::string& doing, const Deadline& until) {
+    if (auto sent = send_all(fd, query_.bytes, deadline_, doing); !sent) {
+      failed_io(sent.error());
+      return false;
+    }
+    std::array<std::uint8_t, kMaxUdpBytes> buffer{};
+    do {
+      const auto got = receive(fd, buffer, until, doing);
+      if (!got) {
+        if (got.error().code != Code::Timeout) failed_io(got.error());
+        return false;
+      }
+      const auto taken = take(std::span(buffer).first(*got));
+      if (taken) return true;
+      // Anybody can send a datagram with a wrong id: the true answer may still come.
+      unusable_ = taken.error();
+    } while (!until.passed());
+    return false;
   }
 
   void ask_tcp(const SocketAddress& address) {
@@ -170,6 +180,7 @@ class Probe {
   const ProbeOptions& options_;
   dns::Query query_;
   Deadline deadline_;
+  std::optional<Error> unusable_;  // why the last datagram was no answer
   ProbeReport report_;
 };
 

@@ -10,6 +10,8 @@
 namespace proxyvpn::selftest {
 namespace {
 
+constexpr std::string_view kHex = "0123456789abcdef";
+
 Microseconds since(TimePoint start) {
   return std::chrono::duration_cast<Microseconds>(Clock::now() - start);
 }
@@ -21,7 +23,6 @@ std::string random_hex() {
   // 16 bytes are never given in part (getrandom(2)); before the pool is ready it waits.
   while (::getrandom(raw.data(), raw.size(), 0) < 0 && errno == EINTR) {
   }
-  constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
   for (const auto byte : raw) {
     out += kHex[byte >> 4];
