@@ -20,7 +20,8 @@
 // - hide the TUN's address from ARP, or guard egress (Code::Unsupported when asked to).
 // - tell of changes: monitor_fd() is -1 for iptables-legacy.
 // - Policy::table is ignored; the chains' names are fixed.
-// iptables-nft may leave empty base chains behind where there were no tables before.
+// - guard with the strength of a table that others cannot touch: any of iptables -F ends it.
+// Tables that iptables-nft made for us go with remove(), where netlink can be spoken.
 #include <memory>
 
 #include "firewall/firewall.h"

@@ -4,7 +4,8 @@
 
 namespace proxyvpn::firewall {
 
-enum class TableFamily : std::uint8_t { Inet, Arp, Netdev };
+// Ip and Ip6 are iptables-nft's; our own tables are of the other three.
+enum class TableFamily : std::uint8_t { Inet, Arp, Netdev, Ip, Ip6 };
 
 enum class Field : std::uint8_t {
   InLink,          // index; compared with lo (always 1) only

@@ -9,7 +9,10 @@
 #include "firewall/command_firewall.h"
 #include "firewall/egress_guard.h"
 #include "firewall/iptables_text.h"
+#include "firewall/netfilter_socket.h"
 #include "firewall/nftables_monitor.h"
+#include "firewall/nftnl_compile.h"
+#include "firewall/nftnl_state.h"
 #include "firewall/run_command.h"
 
 namespace proxyvpn::firewall {
@@ -28,8 +31,11 @@ struct Tools {
 class IptablesFirewall final : public Firewall {
  public:
   IptablesFirewall(std::string name, std::vector<Tools> tools,
-                   std::optional<NftablesMonitor> monitor)
-      : name_(std::move(name)), tools_(std::move(tools)), monitor_(std::move(monitor)) {}
+                   std::optional<NetfilterSocket> socket, std::optional<NftablesMonitor> monitor)
+      : name_(std::move(name)),
+        tools_(std::move(tools)),
+        socket_(std::move(socket)),
+        monitor_(std::move(monitor)) {}
 
   [[nodiscard]] std::string name() const override { return name_; }
   Result<> install(const Policy& policy) override;
@@ -45,13 +51,17 @@ class IptablesFirewall final : public Firewall {
 
  private:
   Result<SavedTable> read(const Tools& tools, const std::string& table);
-  Result<> replace(const Tools& tools, const std::vector<IptablesTable>& tables);
+  Result<> replace(const Tools& tools, std::vector<IptablesTable>& tables);
+  Result<> remove(const Tools& tools, const char* table);
+  bool is_missing(Family family, const std::string& table);
+  void remove_empty(Family family, const std::string& table);
   Result<std::string> state();
   // In `wanted_`'s order: mangle and filter of each family.
   std::vector<std::vector<IptablesTable>> wanted_;
 
   std::string name_;
   std::vector<Tools> tools_;
+  std::optional<NetfilterSocket> socket_;  // iptables-nft, where netlink works
   std::optional<NftablesMonitor> monitor_;
   bool installed_ = false;
   std::string state_;
@@ -63,17 +73,61 @@ Result<SavedTable> IptablesFirewall::read(const Tools& tools, const std::string&
   return parse_saved(*text);
 }
 
-Result<> IptablesFirewall::replace(const Tools& tools, const std::vector<IptablesTable>& tables) {
+TableFamily table_family(Family family) {
+  return family == Family::V4 ? TableFamily::Ip : TableFamily::Ip6;
+}
+
+bool IptablesFirewall::is_missing(Family family, const std::string& table) {
+  if (!socket_) return false;
+  const auto have = read_table(*socket_, table_family(family), table);
+  return have && !have->present;
+}
+
+// iptables makes tables and base chains where there are none and leaves them behind. Only when
+// nothing but such chains is there now: whoever uses the table has something in it.
+void IptablesFirewall::remove_empty(Family family, const std::string& table) {
+  if (!socket_) return;
+  const auto content = read_content(*socket_, table_family(family), table);
+  const auto lines = read_structure(*socket_, table_family(family), table);
+  if (!content || content->rules != 0 || !lines) return;
+  for (const std::string& line : *lines) {
+    const bool idle = line.rfind("chain ", 0) == 0 && line.find(" accept") != std::string::npos;
+    if (!idle) return;
+  }
+  Batch batch;
+  delete_table(batch, table_family(family), table);
+  // An empty table that stays does nothing.
+  (void)socket_->commit(std::move(batch));
+}
+
+Result<> IptablesFirewall::replace(const Tools& tools, std::vector<IptablesTable>& tables) {
   std::string text;
-  for (const IptablesTable& table : tables) {
+  for (IptablesTable& table : tables) {
+    const bool missing = is_missing(tools.family, table.name);
     auto have = read(tools, table.name);
     if (!have) return tl::unexpected<Error>(have.error());
     if (have->chains.empty() && table.chains.empty()) continue;
+    const auto& chains = have->chains;
+    if (missing || std::find(chains.begin(), chains.end(), kMadeHere) != chains.end())
+      table.chains.emplace_back(kMadeHere);
     text += to_restore(table, *have);
   }
   if (text.empty()) return {};
   auto done = run_checked(tools.restore, {"--noflush", "-w", "5"}, text);
   if (!done) return tl::unexpected<Error>(done.error());
+  return {};
+}
+
+Result<> IptablesFirewall::remove(const Tools& tools, const char* table) {
+  auto have = read(tools, table);
+  if (!have) return tl::unexpected<Error>(have.error());
+  if (have->chains.empty()) return {};
+  const auto& chains = have->chains;
+  const bool made_here = std::find(chains.begin(), chains.end(), kMadeHere) != chains.end();
+  auto done =
+      run_checked(tools.restore, {"--noflush", "-w", "5"}, to_restore({table, {}, {}, {}}, *have));
+  if (!done) return tl::unexpected<Error>(done.error());
+  if (made_here) remove_empty(tools.family, table);
   return {};
 }
 
@@ -108,7 +162,7 @@ Result<> IptablesFirewall::install(const Policy& policy) {
 Result<> IptablesFirewall::remove() {
   for (const Tools& tools : tools_) {
     for (auto table = kTables.rbegin(); table != kTables.rend(); ++table) {
-      if (auto done = replace(tools, {{*table, {}, {}, {}}}); !done)
+      if (auto done = remove(tools, *table); !done)
         return wrap(done.error(), "cannot remove the chains " + std::string(kChainPrefix) + "*");
     }
   }
@@ -218,12 +272,14 @@ Result<std::unique_ptr<Firewall>> open_iptables_firewall(Backend backend) {
     }
     tools.push_back({family, *save, *restore});
   }
+  std::optional<NetfilterSocket> socket;
   std::optional<NftablesMonitor> monitor;
   if (!legacy) {
+    if (auto opened = NetfilterSocket::open()) socket = std::move(*opened);
     if (auto opened = NftablesMonitor::open()) monitor = std::move(*opened);
   }
   return std::make_unique<IptablesFirewall>("iptables-" + variant, std::move(tools),
-                                            std::move(monitor));
+                                            std::move(socket), std::move(monitor));
 }
 
 }  // namespace proxyvpn::firewall

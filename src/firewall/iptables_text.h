@@ -9,6 +9,9 @@
 namespace proxyvpn::firewall {
 
 inline constexpr char kChainPrefix[] = "PROXYVPN_";
+// An empty chain in a table that was not there before us: nothing else tells remove(), perhaps in
+// another process, that the table itself is ours to remove.
+inline constexpr char kMadeHere[] = "PROXYVPN_MADE_HERE";
 
 // One of the kernel's tables, with our part of it.
 struct IptablesTable {

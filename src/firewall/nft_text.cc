@@ -148,6 +148,10 @@ const char* to_string(TableFamily family) noexcept {
       return "arp";
     case TableFamily::Netdev:
       return "netdev";
+    case TableFamily::Ip:
+      return "ip";
+    case TableFamily::Ip6:
+      return "ip6";
   }
   return "";
 }

@@ -235,6 +235,10 @@ int netfilter_family(TableFamily family) noexcept {
       return NFPROTO_ARP;
     case TableFamily::Netdev:
       return NFPROTO_NETDEV;
+    case TableFamily::Ip:
+      return NFPROTO_IPV4;
+    case TableFamily::Ip6:
+      return NFPROTO_IPV6;
   }
   return NFPROTO_UNSPEC;
 }
