@@ -1,10 +1,12 @@
 // Routing over libnl-3.
+#include <fcntl.h>
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <set>
 
+#include "base/unique_fd.h"
 #include "netlink/link_codec.h"
 #include "netlink/netlink_socket.h"
 #include "netlink/route_codec.h"
@@ -74,6 +76,7 @@ class LibnlRouting final : public Routing {
   Result<> read_links(Snapshot& snapshot);
   Result<> read_rules(Snapshot& snapshot);
   Result<> read_routes(Snapshot& snapshot);
+  Result<> read_routes(Snapshot& snapshot, Family family, std::set<std::uint32_t>& tables);
 
   NetlinkSocket socket_;
 };
@@ -322,41 +325,52 @@ Result<> LibnlRouting::read_rules(Snapshot& snapshot) {
 }
 
 // Looked at one by one and most not kept: a router has a million.
-Result<> LibnlRouting::read_routes(Snapshot& snapshot) {
-  std::set<std::uint32_t> tables;
-  const auto device_name = [&](std::uint32_t index) {
+Result<> LibnlRouting::read_routes(Snapshot& snapshot, Family family,
+                                   std::set<std::uint32_t>& tables) {
+  const auto device_name = [&snapshot](std::uint32_t index) {
     for (const LinkInfo& link : snapshot.links)
       if (link.index == index) return link.name;
     return "if" + std::to_string(index);
   };
-  for (const Family family : kFamilies) {
-    const std::size_t before = snapshot.routes.size();
-    bool& has_default =
-        family == Family::V6 ? snapshot.has_default_route_v6 : snapshot.has_default_route_v4;
-    Message message = route_listing(family, kAnyTable, kAnyProtocol);
-    const auto result = socket_.dump(
-        message, ip(family) + std::string("route show table all"),
-        [&](const nlmsghdr* answer) {
-          const auto route = parse_route(answer);
-          if (!route || route->family != family) return;
-          if (route->protocol != kProtocolId) tables.insert(route->table);
-          if (is_default_route(*route)) has_default = true;
-          if (snapshot.routes.size() >= kMaxRouteTexts) return;
-          auto text = foreign_table_route_text(answer, device_name);
-          if (!text.empty()) snapshot.routes.push_back(std::move(text));
-        },
-        [&] {
-          has_default = false;
-          snapshot.routes.resize(before);
-        });
-    if (!result && !unsupported(result.error(), family)) return result;
-  }
+  const std::size_t before = snapshot.routes.size();
+  bool& has_default =
+      family == Family::V6 ? snapshot.has_default_route_v6 : snapshot.has_default_route_v4;
+  const auto visit = [&](const nlmsghdr* answer) {
+    const auto route = parse_route(answer);
+    if (!route || route->family != family) return;
+    if (route->protocol != kProtocolId) tables.insert(route->table);
+    if (is_default_route(*route)) has_default = true;
+    if (snapshot.routes.size() >= kMaxRouteTexts) return;
+    auto text = foreign_table_route_text(answer, device_name);
+    if (!text.empty()) snapshot.routes.push_back(std::move(text));
+  };
+  Message message = route_listing(family, kAnyTable, kAnyProtocol);
+  auto result = socket_.dump(message, ip(family) + std::string("route show table all"), visit, [&] {
+    has_default = false;
+    snapshot.routes.resize(before);
+  });
+  if (!result && unsupported(result.error(), family)) return {};
+  return result;
+}
+
+Result<> LibnlRouting::read_routes(Snapshot& snapshot) {
+  std::set<std::uint32_t> tables;
+  for (const Family family : kFamilies)
+    if (auto result = read_routes(snapshot, family, tables); !result) return result;
   snapshot.tables_in_use.assign(tables.begin(), tables.end());
   return {};
 }
 
+// Of the caller's network namespace, as that of the socket.
+bool ipv6_on_new_links() {
+  const UniqueFd file(::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_RDONLY | O_CLOEXEC));
+  char value = '1';
+  return file && ::read(file.get(), &value, 1) == 1 && value == '0';
+}
+
 Result<Snapshot> LibnlRouting::snapshot() {
   Snapshot snapshot;
+  snapshot.ipv6_on_new_links = ipv6_on_new_links();
   for (const auto& part : {read_links(snapshot), read_rules(snapshot), read_routes(snapshot)})
     if (!part) return wrap(part.error(), "reading the machine's network set-up");
   return snapshot;

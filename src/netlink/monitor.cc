@@ -28,18 +28,23 @@ constexpr std::size_t kBuffer = 65536;
 // doesn't fit is reported as an overrun, so nothing depends on it.
 constexpr int kReceiveQueue = 1 << 20;
 
+// Of a link: up, and with a carrier.
+constexpr unsigned kStateFlags = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+
 constexpr int kGroups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
                            RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
                            RTNLGRP_IPV6_RULE};
 
+// Where the filter looks: message type, destination's prefix length, protocol.
+constexpr auto kType = static_cast<std::uint32_t>(offsetof(nlmsghdr, nlmsg_type));
+constexpr auto kPrefix =
+    static_cast<std::uint32_t>(sizeof(nlmsghdr) + offsetof(rtmsg, rtm_dst_len));
+constexpr auto kProtocol =
+    static_cast<std::uint32_t>(sizeof(nlmsghdr) + offsetof(rtmsg, rtm_protocol));
+
 // Notifications have one message each. The classic BPF machine loads in network order, messages are
 // in the machine's. Accepts everything but a route that is neither a default route nor ours.
 Result<> attach_filter(int fd) {
-  constexpr auto kType = static_cast<std::uint32_t>(offsetof(nlmsghdr, nlmsg_type));
-  constexpr auto kPrefix =
-      static_cast<std::uint32_t>(sizeof(nlmsghdr) + offsetof(rtmsg, rtm_dst_len));
-  constexpr auto kProtocol =
-      static_cast<std::uint32_t>(sizeof(nlmsghdr) + offsetof(rtmsg, rtm_protocol));
   std::array<sock_filter, 9> code = {{
       BPF_STMT(BPF_LD | BPF_H | BPF_ABS, kType),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 1, 0),
@@ -90,9 +95,8 @@ bool LibnlMonitor::link_changed(const nlmsghdr* message) {
     links_.erase(link->info.index);
     return true;
   }
-  constexpr unsigned kFlags = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
   LinkState state{link->info.name, link->mtu, link->info.master,
-                  header_of<ifinfomsg>(message)->ifi_flags & kFlags};
+                  header_of<ifinfomsg>(message)->ifi_flags & kStateFlags};
   LinkState& known = links_[link->info.index];
   if (known == state) return false;
   known = std::move(state);

@@ -1,16 +1,11 @@
 #include "netlink/plan.h"
 
 #include <algorithm>
-#include <cstdio>
+
+#include "netlink/names.h"
 
 namespace proxyvpn::netlink {
 namespace {
-
-std::string hex(std::uint32_t value) {
-  char buffer[16] = {};
-  std::snprintf(buffer, sizeof buffer, "0x%x", value);
-  return buffer;
-}
 
 std::string protocol() { return " protocol " + std::to_string(kProtocolId); }
 

@@ -6,6 +6,10 @@
 namespace proxyvpn::netlink {
 namespace {
 
+constexpr const char* kTwoHops =
+    "203.0.113.64/26 table 77 nexthop via 192.0.2.1 dev eth0 weight 2 nexthop via 192.0.2.2 "
+    "dev eth0";
+
 // The lines of `ip route` that name a table by number, with the lines of their next hops joined.
 void append_foreign(std::vector<std::string>& out, const std::string& listing) {
   std::istringstream lines(listing);
@@ -42,9 +46,7 @@ TEST_F(RoutingNetns, RoutesOfOtherTablesReadAsIpPrintsThem) {
         "198.51.100.0/24 dev eth0 scope link src 192.0.2.5 table 77",
         "198.51.100.7 via 192.0.2.1 onlink dev eth0 table 1000 proto dhcp",
         "198.51.100.8 via inet6 2001:db8::1 dev eth0 table 77", "blackhole 203.0.113.0/24 table 77",
-        "prohibit 203.0.113.5 table 77", "throw 203.0.113.6 table 77 proto 200",
-        "203.0.113.64/26 table 77 nexthop via 192.0.2.1 dev eth0 weight 2 nexthop via 192.0.2.2 "
-        "dev eth0"})
+        "prohibit 203.0.113.5 table 77", "throw 203.0.113.6 table 77 proto 200", kTwoHops})
     text_of(std::string("ip route add ") + route);
   for (const char* route : {"default via 2001:db8::1 dev eth0 table 77 pref high",
                             "unreachable 2001:db8:1::/48 table 77",

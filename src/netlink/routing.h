@@ -33,12 +33,15 @@ struct Snapshot {
   // order; rules_v6 are those of `ip -6 rule`.
   std::vector<std::string> rules;
   std::vector<std::string> rules_v6;
-  bool has_ipv6 = false;  // the kernel has IPv6 (a link may still have it switched off)
+  bool has_ipv6 = false;           // the kernel has IPv6 (a link may still have it switched off)
+  bool ipv6_on_new_links = false;  // what a new link gets: net.ipv6.conf.default.disable_ipv6=0
   // Routes of every table but local, main and default, both families, in `ip route show table all`
   // syntax: "unreachable default table 28790 proto 112 metric 4294967295". At most 1,000.
   std::vector<std::string> routes;
   bool has_default_route_v4 = false;  // in main or default, not ours, not unreachable
   bool has_default_route_v6 = false;
+  std::vector<std::uint32_t>
+      default_route_links;                   // where these point to; not those of several hops
   std::vector<std::uint32_t> tables_in_use;  // route tables with at least one route that isn't ours
 };
 

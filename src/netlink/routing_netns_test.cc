@@ -1,6 +1,14 @@
 // Routing against the real kernel. What stands there is read with iproute2, not with our own eyes.
 #include "netlink/routing_netns.h"
 
+#include <linux/capability.h>
+#include <linux/rtnetlink.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "netlink/netlink_socket.h"
+#include "netlink/rule_codec.h"
+
 namespace proxyvpn::netlink {
 namespace {
 
@@ -65,15 +73,24 @@ TEST_F(RoutingNetns, AfterACrashEverythingOfOursIsFoundAndNothingElse) {
   EXPECT_EQ(0u, *(*fresh)->remove_all_of_ours());
 }
 
-TEST_F(RoutingNetns, OneRuleThatStandsThereManyTimesIsRemovedEveryTime) {
-  const PolicyRule rule = whole_plan().rules[0];
-  const std::string line = to_command(rule);
+// Only NLM_F_EXCL keeps the kernel from holding a rule twice; iproute2 gives it, others don't.
+TEST_F(RoutingNetns, ARuleThatStandsThereManyTimesIsRemovedEveryTime) {
   const std::string before = machine();
-  ASSERT_TRUE(ok(routing_->add(rule)));
-  // The kernel refuses an equal rule only with NLM_F_EXCL, which `ip` gives: so by another priority
-  // order, through a rule that differs only in `not`.
-  text_of("ip rule add pref 200 not fwmark 0x10000000/0x30000000 iif lo lookup 28790 protocol 112");
-  ASSERT_TRUE(ok(routing_->remove_all_of_ours()));
+  const PolicyRule rule = whole_plan().rules[0];
+  const auto three_times = [&] {
+    auto socket = NetlinkSocket::open(NETLINK_ROUTE);
+    ASSERT_TRUE(ok(socket));
+    for (int i = 0; i < 3; ++i) {
+      Message message = rule_message(rule, RTM_NEWRULE, NLM_F_CREATE);
+      ASSERT_TRUE(ok(socket->request(message, "again")));
+    }
+    EXPECT_EQ("3\n", text_of("ip rule show pref 200 | wc -l"));
+  };
+  three_times();
+  EXPECT_TRUE(ok(routing_->remove(rule)));
+  EXPECT_EQ(before, machine());
+  three_times();
+  EXPECT_EQ(3u, *routing_->remove_all_of_ours());
   EXPECT_EQ(before, machine());
 }
 
@@ -187,6 +204,32 @@ TEST_F(RoutingNetns, Ipv6SwitchedOffIsUnsupportedAndTheRestIsDone) {
   // Rules and unreachable routes don't need a device: the barrier holds there too.
   for (const auto& rule : plan.rules) EXPECT_TRUE(ok(routing_->add(rule)));
   for (const auto& barrier : plan.barrier_routes) EXPECT_TRUE(ok(routing_->add(barrier)));
+}
+
+// Takes CAP_NET_ADMIN out of the effective set or puts it back (capset(2)).
+void effective_net_admin(bool on) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  ASSERT_EQ(0, ::syscall(SYS_capget, &header, data));
+  const std::uint32_t bit = 1u << CAP_NET_ADMIN;
+  data[0].effective = on ? data[0].effective | bit : data[0].effective & ~bit;
+  ASSERT_EQ(0, ::syscall(SYS_capset, &header, data));
+}
+
+TEST_F(RoutingNetns, TheCapabilityIsNeededAtOpeningAndInTheCall) {
+  const PolicyRule rule = whole_plan().rules[0];
+  effective_net_admin(false);
+  const auto refused = routing_->add(rule);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(Code::Permission, refused.error().code);
+  EXPECT_EQ(to_command(rule) + ": Operation not permitted (CAP_NET_ADMIN is needed)",
+            refused.error().message);
+  EXPECT_TRUE(ok(routing_->snapshot())) << "reading is free";
+  const auto opened_without = open_routing();
+  ASSERT_TRUE(ok(opened_without));
+  effective_net_admin(true);
+  EXPECT_FALSE((*opened_without)->add(rule));
+  EXPECT_TRUE(ok(routing_->add(rule)));
 }
 
 // The dry run's text does what the calls do.

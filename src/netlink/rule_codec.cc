@@ -3,7 +3,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
-#include <cstdio>
+#include "netlink/names.h"
 
 namespace proxyvpn::netlink {
 namespace {
@@ -17,25 +17,6 @@ const fib_rule_hdr* rule_header(const nlmsghdr* message) {
 }
 
 RuleAttributes attributes_of(const nlmsghdr* message) { return {message, sizeof(fib_rule_hdr)}; }
-
-std::string hex(std::uint32_t value) {
-  char buffer[16] = {};
-  std::snprintf(buffer, sizeof buffer, "0x%x", value);
-  return buffer;
-}
-
-std::string table_name(std::uint32_t table) {
-  switch (table) {
-    case RT_TABLE_DEFAULT:
-      return "default";
-    case RT_TABLE_MAIN:
-      return "main";
-    case RT_TABLE_LOCAL:
-      return "local";
-    default:
-      return std::to_string(table);
-  }
-}
 
 // The words of rtnetlink(7) for what a rule does when it is none of lookup, goto and nop.
 std::string action_name(std::uint8_t action) {
@@ -137,20 +118,6 @@ std::string action_text(const fib_rule_hdr& header, const RuleAttributes& attrib
   return text;
 }
 
-std::string protocol_text(std::uint8_t protocol) {
-  switch (protocol) {
-    case RTPROT_UNSPEC:
-    case RTPROT_KERNEL:
-      return {};
-    case RTPROT_BOOT:
-      return "proto boot ";
-    case RTPROT_STATIC:
-      return "proto static ";
-    default:
-      return "proto " + std::to_string(protocol) + " ";
-  }
-}
-
 bool only_by_mark(const fib_rule_hdr& header, const RuleAttributes& attributes) {
   if (header.src_len != 0 || header.dst_len != 0 || header.tos != 0) return false;
   for (const int selector : {FRA_IIFNAME, FRA_OIFNAME, FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE,
@@ -229,7 +196,9 @@ std::string rule_text(const nlmsghdr* message) {
   if ((header->flags & FIB_RULE_INVERT) != 0) text += "not ";
   text += selectors(*header, attributes);
   text += action_text(*header, attributes);
-  text += protocol_text(attributes.u8(FRA_PROTOCOL).value_or(0));
+  const std::uint8_t protocol = attributes.u8(FRA_PROTOCOL).value_or(RTPROT_UNSPEC);
+  if (protocol != RTPROT_UNSPEC && protocol != RTPROT_KERNEL)
+    text += "proto " + protocol_name(protocol) + " ";
   text.pop_back();  // the space behind the last word
   return text;
 }

@@ -57,8 +57,8 @@ TEST_F(RoutingNetns, SnapshotSeesWhatIpSees) {
   EXPECT_EQ((std::vector<std::string>{"192.0.2.5/24", "2001:db8::5/64"}), addresses);
 }
 
-// `ip rule` with one space behind the colon.
-std::vector<std::string> rules_as_ip_says(const std::string& command) {
+// What `ip` prints, line by line, with a space for a tab and none at the end.
+std::vector<std::string> lines_of(const std::string& command) {
   std::vector<std::string> lines;
   std::string text = text_of(command);
   for (std::size_t at = 0; at < text.size();) {
@@ -87,8 +87,21 @@ TEST_F(RoutingNetns, RulesReadAsIpPrintsThem) {
     text_of(std::string("ip -6 rule add ") + rule);
   const auto snapshot = routing_->snapshot();
   ASSERT_TRUE(ok(snapshot));
-  EXPECT_EQ(rules_as_ip_says("ip rule"), snapshot->rules);
-  EXPECT_EQ(rules_as_ip_says("ip -6 rule"), snapshot->rules_v6);
+  EXPECT_EQ(lines_of("ip rule"), snapshot->rules);
+  EXPECT_EQ(lines_of("ip -6 rule"), snapshot->rules_v6);
+}
+
+TEST_F(RoutingNetns, SnapshotSeesTablesBehindTheThousandRoutesThatItShows) {
+  text_of("seq -f 'route add unreachable 10.9.9.9 table %.0f' 1000 3999 | ip -batch -");
+  const auto snapshot = routing_->snapshot();
+  ASSERT_TRUE(ok(snapshot));
+  EXPECT_EQ(3001u, snapshot->tables_in_use.size());  // and local
+}
+
+TEST_F(RoutingNetns, SnapshotTellsWhetherANewLinkHasIpv6) {
+  EXPECT_TRUE(routing_->snapshot()->ipv6_on_new_links);
+  text_of("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+  EXPECT_FALSE(routing_->snapshot()->ipv6_on_new_links);
 }
 
 }  // namespace

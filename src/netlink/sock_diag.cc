@@ -23,6 +23,9 @@ constexpr std::uint32_t kConnected = (1u << TCP_ESTABLISHED) | (1u << TCP_SYN_SE
                                      (1u << TCP_FIN_WAIT2) | (1u << TCP_CLOSE_WAIT) |
                                      (1u << TCP_LAST_ACK) | (1u << TCP_CLOSING);
 
+constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+constexpr std::array<std::uint8_t, 16> kUnspecified6{};
+
 struct Flow {
   Endpoint local;
   Endpoint remote;
@@ -37,9 +40,8 @@ struct FlowHash {
 
 // ::ffff:192.0.2.1 as 192.0.2.1
 IpAddress unmapped(const IpAddress& address) {
-  constexpr std::array<std::uint8_t, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   const auto bytes = address.bytes();
-  if (!address.is_v6() || !std::equal(kPrefix.begin(), kPrefix.end(), bytes.begin()))
+  if (!address.is_v6() || !std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin()))
     return address;
   return IpAddress::v4(bytes.subspan<12, 4>());
 }
@@ -197,8 +199,7 @@ std::vector<TcpSocket> inbound(const std::vector<TcpSocket>& connected,
                                const std::vector<Endpoint>& listeners) {
   const std::unordered_set<Endpoint> listening(listeners.begin(), listeners.end());
   const auto any_of_family = [](const Endpoint& local) {
-    constexpr std::array<std::uint8_t, 16> kAny{};
-    return Endpoint{local.address.is_v6() ? IpAddress::v6(kAny) : IpAddress(), local.port};
+    return Endpoint{local.address.is_v6() ? IpAddress::v6(kUnspecified6) : IpAddress(), local.port};
   };
   std::vector<TcpSocket> found;
   for (const TcpSocket& socket : connected) {

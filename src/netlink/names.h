@@ -1,0 +1,15 @@
+#pragma once
+// Numbers of rtnetlink(7) in iproute2's words. Inside this room only.
+#include <cstdint>
+#include <string>
+
+namespace proxyvpn::netlink {
+
+// "main", "28790"
+std::string table_name(std::uint32_t table);
+// RTPROT_*: "kernel", "dhcp", "112"
+std::string protocol_name(std::uint8_t protocol);
+// "0x1f"
+std::string hex(std::uint32_t value);
+
+}  // namespace proxyvpn::netlink
