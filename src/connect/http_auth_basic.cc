@@ -9,6 +9,8 @@
 namespace proxyvpn::connect {
 namespace {
 
+constexpr std::string_view kPrefix = "Basic ";
+
 // RFC 5234: CTL.
 bool has_control(std::string_view text) noexcept {
   return std::any_of(text.begin(), text.end(), [](char c) {
@@ -40,7 +42,6 @@ Result<> check_credentials(const Credentials& credentials) {
 }
 
 Secret basic_authorization(const Credentials& credentials) {
-  constexpr std::string_view kPrefix = "Basic ";
   const std::string_view password = credentials.password.reveal();
   std::string plain;
   plain.reserve(credentials.username.size() + 1 + password.size());

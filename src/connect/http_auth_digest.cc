@@ -42,8 +42,9 @@ std::optional<DigestAlgorithm> to_algorithm(std::string_view text) noexcept {
   return std::nullopt;
 }
 
+constexpr std::string_view kDigits = "0123456789abcdef";
+
 std::string hex(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
   text.reserve(bytes.size() * 2);
   for (const std::uint8_t byte : bytes) {

@@ -29,7 +29,7 @@ struct DigestChallenge {
 };
 
 // Realm, nonce and opaque together; a longer challenge is not answered.
-inline constexpr std::size_t kMaxDigestText = 8 * 1024;
+inline constexpr std::size_t kMaxDigestText = std::size_t{8} * 1024;
 
 // Empty when it is not Digest, lacks realm or nonce, asks for an algorithm or a quality of
 // protection that is not spoken here, or could not be repeated in a header field.

@@ -25,6 +25,15 @@ constexpr std::string_view kNotValid = "the proxy's answer is not valid HTTP";
 constexpr std::string_view kKeepsAsking =
     "the proxy answers every authentication with a new challenge";
 
+constexpr std::string_view kMethod = "CONNECT ";
+constexpr std::string_view kHost = " HTTP/1.1\r\nHost: ";
+constexpr std::string_view kAuthorization = "\r\nProxy-Authorization: ";
+constexpr std::string_view kEnd = "\r\n\r\n";
+
+// What on_headers_complete tells http_parser.
+constexpr int kReadBody = 0;
+constexpr int kStopHere = 2;
+
 // Which fields are read; the others pass by.
 enum class Field : std::uint8_t { Other, ProxyAuthenticate, ProxyAuthenticationInfo };
 constexpr std::string_view kProxyAuthenticate = "proxy-authenticate";
@@ -95,7 +104,7 @@ struct HttpConnect::State {
 // --- http_parser -------------------------------------------------------------------------------
 
 const http_parser_settings& HttpConnect::State::settings() {
-  static const http_parser_settings kSettings = [] {
+  static const http_parser_settings shared = [] {
     http_parser_settings s;
     http_parser_settings_init(&s);
     s.on_header_field = [](http_parser* p, const char* at, std::size_t n) {
@@ -112,7 +121,7 @@ const http_parser_settings& HttpConnect::State::settings() {
     };
     return s;
   }();
-  return kSettings;
+  return shared;
 }
 
 int HttpConnect::State::on_name(std::string_view piece) {
@@ -157,8 +166,6 @@ int HttpConnect::State::on_value(std::string_view piece) {
 // 2 makes http_parser stop behind the head, whatever the head says about a body: the rest is the
 // tunnel's (RFC 9110 9.3.6), the next reply, or nobody's. 0 makes it read the body.
 int HttpConnect::State::on_head_complete() {
-  constexpr int kReadBody = 0;
-  constexpr int kStopHere = 2;
   head_complete = true;
   if (parser.status_code != 407 || http_should_keep_alive(&parser) == 0) return kStopHere;
   const bool chunked = (parser.flags & F_CHUNKED) != 0;
@@ -308,7 +315,7 @@ Reply HttpConnect::State::feed_body(std::span<const std::uint8_t> bytes) {
   return last;
 }
 
-HttpConnect::HttpConnect(Target target, Authenticator& authenticator)
+HttpConnect::HttpConnect(const Target& target, Authenticator& authenticator)
     : state_(std::make_unique<State>(target, authenticator)) {}
 HttpConnect::~HttpConnect() = default;
 HttpConnect::HttpConnect(HttpConnect&&) noexcept = default;
@@ -327,10 +334,6 @@ std::string HttpConnect::request() {
   state.leased = true;
   state.start_connection();
 
-  constexpr std::string_view kMethod = "CONNECT ";
-  constexpr std::string_view kHost = " HTTP/1.1\r\nHost: ";
-  constexpr std::string_view kAuthorization = "\r\nProxy-Authorization: ";
-  constexpr std::string_view kEnd = "\r\n\r\n";
   const std::string_view credential = state.sent.reveal();
   std::string text;
   // In one piece, so that no shorter copy of the credential stays behind in freed memory.

@@ -35,12 +35,13 @@ struct Credentials {
 Result<> check_credentials(const Credentials& credentials);
 
 // Limits for what a proxy may say before the tunnel stands.
-inline constexpr std::size_t kMaxReplyBytes = 64 * 1024;  // all heads together, 1xx included
+inline constexpr std::size_t kMaxReplyBytes =
+    std::size_t{64} * 1024;  // all heads together, 1xx included
 inline constexpr unsigned kMaxReplyHeaders = 128;
 inline constexpr unsigned kMaxInterimReplies = 16;
 inline constexpr unsigned kMaxAnswers = 3;  // challenges that one tunnel answers (stale nonces)
 inline constexpr std::size_t kMaxRefusalBody =
-    256 * 1024;  // read past it to reuse the connection for Digest
+    std::size_t{256} * 1024;  // read past it to reuse the connection for Digest
 
 // How a tunnel's set-up ended or where it stands.
 enum class Outcome : std::uint8_t {
@@ -94,7 +95,7 @@ std::unique_ptr<Authenticator> make_authenticator(std::optional<Credentials> cre
 class HttpConnect {
  public:
   // `authenticator` outlives it.
-  HttpConnect(Target target, Authenticator& authenticator);
+  HttpConnect(const Target& target, Authenticator& authenticator);
   ~HttpConnect();
   HttpConnect(HttpConnect&&) noexcept;
   HttpConnect& operator=(HttpConnect&&) noexcept;

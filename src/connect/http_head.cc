@@ -9,6 +9,8 @@ using std::string_view_literals::operator""sv;
 
 constexpr std::string_view kVersion = "HTTP/1.";
 constexpr std::string_view kUnknown = "the proxy does not speak HTTP";
+constexpr std::string_view kWrongVersion = "the proxy answered in a version of HTTP other than 1.x";
+constexpr std::string_view kNoCode = "the proxy's status line has no three-digit status code";
 constexpr char kAny = '?';  // in a signature: any byte
 
 struct Signature {
@@ -134,7 +136,7 @@ HeadScanner::Event HeadScanner::status_line(std::uint8_t byte) noexcept {
   if (state_ == State::Version) {
     const std::size_t at = opening_size_;
     if (static_cast<char>(byte) != kVersion[at]) {
-      if (at >= 5) return malformed("the proxy answered in a version of HTTP other than 1.x");
+      if (at >= 5) return malformed(kWrongVersion);
       return sniff(byte);
     }
     opening_[opening_size_++] = static_cast<char>(byte);
@@ -142,24 +144,27 @@ HeadScanner::Event HeadScanner::status_line(std::uint8_t byte) noexcept {
   }
   if (state_ == State::Minor) {
     if (is_digit(byte)) return next(State::Space);
-    return malformed("the proxy answered in a version of HTTP other than 1.x");
+    return malformed(kWrongVersion);
   }
-  const auto broken = "the proxy's status line has no three-digit status code"sv;
+  return status_code(byte);
+}
+
+HeadScanner::Event HeadScanner::status_code(std::uint8_t byte) noexcept {
   if (state_ == State::Space) {
-    if (byte != ' ') return malformed(broken);
+    if (byte != ' ') return malformed(kNoCode);
     return next(State::Code);
   }
   if (state_ == State::Code) {
     // RFC 9112 section 4 lets a client split the line at any run of spaces.
     if (byte == ' ' && digits_ == 0) return Event::More;
-    if (!is_digit(byte) || (digits_ == 0 && byte == '0')) return malformed(broken);
+    if (!is_digit(byte) || (digits_ == 0 && byte == '0')) return malformed(kNoCode);
     code_ = code_ * 10 + (byte - '0');
     return ++digits_ == 3 ? next(State::CodeEnd) : Event::More;
   }
   // The space behind the code is left out by some when there is no reason phrase.
   if (byte != ' ' && byte != '\r' && byte != '\n') {
-    digits_ = 0;
-    return malformed(broken);
+    digits_ = 0;  // no status() then
+    return malformed(kNoCode);
   }
   return text(byte);
 }

@@ -60,6 +60,7 @@ class HeadScanner {
   };
   Event push(std::uint8_t byte) noexcept;
   Event status_line(std::uint8_t byte) noexcept;
+  Event status_code(std::uint8_t byte) noexcept;
   Event field_line(std::uint8_t byte) noexcept;
   Event line_start(std::uint8_t byte) noexcept;
   Event text(std::uint8_t byte) noexcept;

@@ -13,7 +13,11 @@ namespace proxyvpn::connect {
 namespace {
 
 constexpr std::string_view kForm = "; give http://host:port or http://user:password@host:port";
-constexpr std::size_t kMaxUrl = 16 * 1024;
+constexpr std::string_view kRange = "; a port is a number from 1 to 65535";
+constexpr std::string_view kEncode =
+    "; percent-encode it in the user name or password (@ is %40, / is %2F, ? is %3F, # is %23)";
+constexpr std::string_view kDigits = "0123456789ABCDEF";
+constexpr std::size_t kMaxUrl = std::size_t{16} * 1024;
 constexpr std::size_t kMaxHost = 253;  // RFC 1035 2.3.4, as text
 constexpr std::size_t kMaxLabel = 63;
 
@@ -91,7 +95,6 @@ Result<Credentials> to_credentials(std::string_view userinfo) {
 }
 
 Result<std::uint16_t> to_port(std::string_view text) {
-  constexpr std::string_view kRange = "; a port is a number from 1 to 65535";
   if (text.empty()) return bad("the port behind the colon is missing", kRange);
   // Up to five digits are a port that somebody meant; anything else may be a secret out of place.
   if (text.size() > 5 || !std::all_of(text.begin(), text.end(), is_digit)) {
@@ -173,8 +176,6 @@ Result<std::string_view> take_authority(std::string_view text) {
   const std::size_t end = std::min(text.find_first_of("/?#"), text.size());
   const auto authority = text.substr(0, end);
   const auto rest = text.substr(end);
-  constexpr std::string_view kEncode =
-      "; percent-encode it in the user name or password (@ is %40, / is %2F, ? is %3F, # is %23)";
   if (rest.find('@') != std::string_view::npos) {
     return bad("there is a /, ? or # in front of an @", kEncode);
   }
@@ -228,7 +229,6 @@ Result<ProxyUrl> parse_proxy_url(std::string_view text) {
 }
 
 std::string redacted(const ProxyUrl& url) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string text = "http://";
   if (url.credentials) {
     for (const char c : url.credentials->username) {
