@@ -33,6 +33,7 @@ connect::TunnelOptions tunnel_options(const EngineConfig& config) {
   options.connect_timeout = config.connect_timeout;
   options.max_tunnels = most_tunnels();
   options.verbose = config.verbose;
+  options.preconnect = config.preconnect;
   return options;
 }
 

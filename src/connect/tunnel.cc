@@ -40,8 +40,10 @@ void Tunnel::on_event(std::uint32_t events) noexcept {
       if (readable_) pump_down();
       if (state_ == State::Relaying && writable_) pump_up();
       break;
-    case State::Waiting:
     case State::Connecting:
+      watch_primary(events);
+      break;
+    case State::Waiting:
     case State::Accepting:
     case State::Gone:
       break;

@@ -71,10 +71,13 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   // setup: tunnel_setup.cc
   void race() noexcept;  // starts what the schedule says
   bool try_address(std::size_t index) noexcept;
+  bool use_ready() noexcept;  // a connection that was opened ahead
+  void watch_primary(std::uint32_t events) noexcept;
   void attempt_event(Attempt& attempt, std::uint32_t events) noexcept;
   void attempt_failed(std::size_t index, int err) noexcept;
-  void attempt_connected(std::size_t index, UniqueFd fd) noexcept;
-  void ask() noexcept;  // sends the CONNECT request
+  void attempt_connected(std::size_t index) noexcept;
+  void start_over() noexcept;  // on a fresh connection
+  void ask() noexcept;         // sends the CONNECT request
   void send_request() noexcept;
   void read_reply() noexcept;
   void handle_reply(const Reply& reply, const std::uint8_t* rest, std::size_t n) noexcept;

@@ -16,6 +16,13 @@ namespace {
 
 constexpr std::uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
+int pending_error(int fd) noexcept {
+  int err = 0;
+  socklen_t length = sizeof err;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &length) < 0) err = errno;
+  return err != 0 ? err : ECONNRESET;
+}
+
 }  // namespace
 
 Tunnel::Setup::~Setup() {
@@ -37,7 +44,7 @@ void Tunnel::start() noexcept {
                                    std::vector<IpAddress>(order.begin(), order.end()), started_);
   setup_->deadline.arm(table.reactor_.timers(), started_ + table.options_.connect_timeout);
   state_ = State::Connecting;
-  race();
+  if (!use_ready()) race();
 }
 
 void Tunnel::race() noexcept {
@@ -47,7 +54,6 @@ void Tunnel::race() noexcept {
   const TimePoint now = table_.reactor_.now();
   while (const auto index = schedule.next(now)) {
     if (!try_address(*index)) return;
-    if (state_ != State::Connecting) return;
   }
   if (schedule.state() == RaceSchedule::State::Failed) {
     trouble(Trouble::Unreachable, setup_->last_error);
@@ -57,38 +63,59 @@ void Tunnel::race() noexcept {
     setup_->next_attempt.arm(table_.reactor_.timers(), *due);
 }
 
+bool Tunnel::use_ready() noexcept {
+  IpAddress address;
+  fd_ = table_.ready_connection(&address);
+  if (!fd_) return false;
+  if (!table_.reactor_.add(fd_.get(), kInterest, *this)) {
+    fd_.reset();
+    return false;
+  }
+  setup_->ready_connection = setup_->connected_once = true;
+  ask();
+  return true;
+}
+
 // False: the tunnel waits for a socket, or has moved on.
 bool Tunnel::try_address(std::size_t index) noexcept {
   auto& setup = *setup_;
+  auto& reactor = table_.reactor_;
   const IpAddress& address = setup.addresses[index];
+  const bool others = fd_.valid() || !setup.attempts.empty();
   UniqueFd fd = table_.sockets_.take(address.family());
   if (!fd) {
-    // Asked for again when there are sockets: a fresh race, the schedule has handed this one out.
-    if (!setup.attempts.empty()) {
-      setup.schedule.failed(index, table_.reactor_.now());
+    if (others) {
+      setup.schedule.failed(index, reactor.now());
       return true;
     }
-    setup.schedule = RaceSchedule(setup.addresses.size(), table_.reactor_.now());
+    // A fresh race when there are sockets: the schedule has handed this attempt out already.
+    setup.schedule = RaceSchedule(setup.addresses.size(), reactor.now());
     state_ = State::Waiting;
     table_.wait_for_socket(*this);
     return false;
   }
   const auto target = to_sockaddr({address, table_.proxy_port_});
-  if (::connect(fd.get(), target.get(), target.length) == 0) {
-    attempt_connected(index, std::move(fd));
-    return false;
-  }
-  if (errno != EINPROGRESS) {
+  // A connection that is there at once (loopback) gives its EPOLLOUT all the same.
+  if (::connect(fd.get(), target.get(), target.length) < 0 && errno != EINPROGRESS) {
     setup.last_error = errno;
     table_.addresses_.failed(address);
-    setup.schedule.failed(index, table_.reactor_.now());
+    setup.schedule.failed(index, reactor.now());
     return true;
   }
-  auto& attempt = setup.attempts.emplace_back(*this, index, std::move(fd));
-  if (!table_.reactor_.add(attempt.fd.get(), kInterest, attempt)) {
+  bool watched = false;
+  if (!fd_) {
+    setup.primary = index;
+    fd_ = std::move(fd);
+    watched = reactor.add(fd_.get(), kInterest, *this);
+    if (!watched) fd_.reset();
+  } else {
+    auto& attempt = setup.attempts.emplace_back(*this, index, std::move(fd));
+    watched = reactor.add(attempt.fd.get(), kInterest, attempt);
+    if (!watched) setup.attempts.pop_back();
+  }
+  if (!watched) {
     setup.last_error = errno;
-    setup.attempts.pop_back();
-    setup.schedule.failed(index, table_.reactor_.now());
+    setup.schedule.failed(index, reactor.now());
   }
   return true;
 }
@@ -99,49 +126,69 @@ bool Tunnel::socket_available() noexcept {
   return state_ != State::Waiting;
 }
 
+void Tunnel::watch_primary(std::uint32_t events) noexcept {
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    attempt_failed(setup_->primary, pending_error(fd_.get()));
+  } else if ((events & EPOLLOUT) != 0) {
+    attempt_connected(setup_->primary);
+  }
+}
+
 void Tunnel::attempt_event(Attempt& attempt, std::uint32_t events) noexcept {
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
-  int err = 0;
-  socklen_t length = sizeof err;
-  if (::getsockopt(attempt.fd.get(), SOL_SOCKET, SO_ERROR, &err, &length) < 0) err = errno;
   const std::size_t index = attempt.index;
-  if (err != 0) {
-    attempt_failed(index, err);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    attempt_failed(index, pending_error(attempt.fd.get()));
     return;
   }
+  // It takes the place of the tunnel's own.
   table_.reactor_.remove(attempt.fd.get(), attempt);
-  attempt_connected(index, std::move(attempt.fd));
+  if (fd_) table_.reactor_.remove(fd_.get(), *this);
+  fd_ = std::move(attempt.fd);
+  if (!table_.reactor_.add(fd_.get(), kInterest, *this)) {
+    refuse(stack::Refusal::NetworkUnreachable, End::NoSocket);
+    return;
+  }
+  attempt_connected(index);
 }
 
 void Tunnel::attempt_failed(std::size_t index, int err) noexcept {
   auto& setup = *setup_;
+  auto& reactor = table_.reactor_;
   setup.last_error = err;
+  if (fd_ && setup.primary == index) {
+    reactor.remove(fd_.get(), *this);
+    fd_.reset();
+  }
   setup.attempts.remove_if([&](Attempt& attempt) {
     if (attempt.index != index) return false;
-    table_.reactor_.remove(attempt.fd.get(), attempt);
+    reactor.remove(attempt.fd.get(), attempt);
     return true;
   });
+  readable_ = writable_ = hangup_ = false;
   table_.addresses_.failed(setup.addresses[index]);
-  setup.schedule.failed(index, table_.reactor_.now());
+  setup.schedule.failed(index, reactor.now());
   race();
 }
 
-void Tunnel::attempt_connected(std::size_t index, UniqueFd fd) noexcept {
+void Tunnel::attempt_connected(std::size_t index) noexcept {
   auto& setup = *setup_;
   if (!setup.schedule.connected(index)) return;
-  table_.report_connected(setup.addresses[index]);
   setup.next_attempt.cancel();
   setup.drop_attempts();
   setup.connected_once = true;
-  fd_ = std::move(fd);
-  readable_ = hangup_ = false;
-  writable_ = true;
-  if (!table_.reactor_.add(fd_.get(), kInterest, *this)) {
-    fd_.reset();
-    refuse(stack::Refusal::NetworkUnreachable, End::NoSocket);
-    return;
-  }
+  table_.report_connected(setup.addresses[index]);
   ask();
+}
+
+void Tunnel::start_over() noexcept {
+  table_.reactor_.remove(fd_.get(), *this);
+  fd_.reset();
+  readable_ = writable_ = hangup_ = false;
+  setup_->ready_connection = false;
+  setup_->schedule = RaceSchedule(setup_->addresses.size(), table_.reactor_.now());
+  state_ = State::Connecting;
+  race();
 }
 
 void Tunnel::ask() noexcept {
@@ -158,7 +205,13 @@ void Tunnel::send_request() noexcept {
   const bool whole = n == static_cast<ssize_t>(request.size());
   const int err = n < 0 ? errno : 0;
   wipe(request);
-  if (!whole) trouble(Trouble::Closed, err);
+  writable_ = true;
+  if (whole) return;
+  if (setup_->ready_connection) {
+    start_over();
+  } else {
+    trouble(Trouble::Closed, err);
+  }
 }
 
 void Tunnel::read_reply() noexcept {
@@ -168,6 +221,10 @@ void Tunnel::read_reply() noexcept {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       readable_ = false;
+      return;
+    }
+    if (n <= 0 && setup_->ready_connection && status_ == 0) {
+      start_over();  // closed by the proxy while it waited in the pool
       return;
     }
     if (n < 0) {
@@ -203,11 +260,7 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
         ask();
         return;
       }
-      table_.reactor_.remove(fd_.get(), *this);
-      fd_.reset();
-      state_ = State::Connecting;
-      setup_->schedule = RaceSchedule(setup_->addresses.size(), table_.reactor_.now());
-      race();
+      start_over();
       return;
     case Outcome::Refused:
       if (reply.status == 407) {

@@ -38,13 +38,15 @@ struct Tunnel::Setup {
   HttpConnect codec;
   std::vector<IpAddress> addresses;
   RaceSchedule schedule;
-  std::list<Attempt> attempts;  // running; a list, as the reactor knows their addresses
+  std::size_t primary = 0;      // the attempt on the tunnel's own descriptor
+  std::list<Attempt> attempts;  // beside it; a list, as the reactor knows their addresses
   event::Timer deadline;        // of everything until the answer
   event::Timer next_attempt;
   std::string request;              // what is left to be sent of it
   std::vector<std::uint8_t> early;  // the tunnel's first bytes
   int last_error = 0;               // of connect(2)
   bool connected_once = false;
+  bool ready_connection = false;  // opened ahead: the proxy may have closed it meanwhile
 };
 
 }  // namespace proxyvpn::connect

@@ -92,6 +92,8 @@ TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets,
       authenticator_(make_authenticator(std::move(credentials), random_hex)),
       options_(options),
       events_(std::move(events)),
+      ready_pool_(reactor, options.preconnect,
+                  [this](IpAddress* address) { return open_connection(address); }),
       probe_timer_([this] { probe(); }) {
   set_proxies(proxies);
 }
@@ -103,6 +105,7 @@ void TunnelTable::set_proxies(std::span<const Endpoint> proxies) {
   for (const auto& proxy : proxies) addresses.push_back(proxy.address);
   if (!proxies.empty()) proxy_port_ = proxies.front().port;
   addresses_.assign(addresses);
+  ready_pool_.clear();
 }
 
 void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
@@ -163,6 +166,7 @@ void TunnelTable::end_of_turn() noexcept {
   ready.swap(ready_);
   for (Tunnel* tunnel : ready) tunnel->resume();
   if (!ready_.empty()) reactor_.hurry();
+  if (!health_.lost()) ready_pool_.refill();
   dead_.clear();
 }
 
@@ -204,9 +208,23 @@ void TunnelTable::stop_all() noexcept {
   dead_.clear();
 }
 
+UniqueFd TunnelTable::open_connection(IpAddress* address) noexcept {
+  // Room for tunnels first; and a race of addresses is a tunnel's business, not the pool's.
+  if (addresses_.ordered().empty() ||
+      tunnels_.size() + 2 * options_.preconnect >= options_.max_tunnels)
+    return {};
+  *address = addresses_.ordered().front();
+  UniqueFd fd = sockets_.take(address->family());
+  if (!fd) return {};
+  const auto target = to_sockaddr({*address, proxy_port_});
+  if (::connect(fd.get(), target.get(), target.length) < 0 && errno != EINPROGRESS) return {};
+  return fd;
+}
+
 void TunnelTable::report_trouble(Trouble what, int status, int err) noexcept {
   const bool first = health_.failed(what, reactor_.now());
   if (what == Trouble::Unreachable && events_.resolve) events_.resolve();
+  if (first) ready_pool_.clear();
   if (first && events_.lost) events_.lost(what, status, err);
   if (health_.lost()) arm_probe();
 }

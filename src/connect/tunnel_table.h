@@ -12,6 +12,7 @@
 #include "connect/address_order.h"
 #include "connect/http_connect.h"
 #include "connect/proxy_health.h"
+#include "connect/ready_pool.h"
 #include "connect/socket_source.h"
 #include "connect/tunnel.h"
 #include "event/reactor.h"
@@ -24,6 +25,7 @@ struct TunnelOptions {
   std::size_t max_pending = 4096;  // tunnels that have no answer yet; SYNs beyond are dropped
   std::size_t max_pending_per_source = 2048;  // of one address, when there are others
   std::size_t max_tunnels = 1 << 20;
+  std::size_t preconnect = 0;  // connections to the proxy held ready at most
   bool verbose = false;
 };
 
@@ -74,6 +76,8 @@ class TunnelTable final : public stack::FlowAcceptor {
   friend class Tunnel;
   class Probe;
 
+  UniqueFd open_connection(IpAddress* address) noexcept;
+  UniqueFd ready_connection(IpAddress* address) noexcept { return ready_pool_.take(address); }
   void report_trouble(Trouble what, int status, int err) noexcept;
   void report_connected(const IpAddress& address) noexcept;
   void report_answered() noexcept;
@@ -95,6 +99,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   ProxyAddresses addresses_;
   std::uint16_t proxy_port_ = 0;
   ProxyHealth health_;
+  ReadyPool ready_pool_;
   TunnelCounters counters_;
   std::vector<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::unique_ptr<Tunnel>> dead_;

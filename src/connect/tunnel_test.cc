@@ -363,6 +363,45 @@ TEST_F(TunnelTest, AFloodOfSynsIsBounded) {
   table.reset();  // before the flows that it knows
 }
 
+TEST_F(TunnelTest, AConnectionOpenedAheadCarriesTheNextFlow) {
+  make({.preconnect = 2});
+  open();
+  // The demand of the first flow opens one ahead.
+  ASSERT_TRUE(until([&] { return proxy.accept(); }));
+  FakeFlow second(kKey);
+  table->on_syn(second);
+  ASSERT_TRUE(until([&] { return !proxy.read().empty(); }))
+      << "the request did not come on the open connection";
+  proxy.write(kOk);
+  ASSERT_TRUE(until([&] { return second.accepted; }));
+  table.reset();
+}
+
+TEST_F(TunnelTest, AConnectionThatTheProxyHasClosedMeanwhileIsReplaced) {
+  make({.preconnect = 1});
+  open();
+  ASSERT_TRUE(until([&] { return proxy.accept(); }));
+  FakeFlow second(kKey);
+  table->on_syn(second);
+  // Closed without a byte, as a proxy does with a connection that idled too long.
+  ASSERT_TRUE(until([&] { return !proxy.read().empty(); }));
+  proxy.hard_close();
+  // The request comes again on a fresh connection; another one is opened ahead beside it.
+  std::vector<UniqueFd> peers;
+  ASSERT_TRUE(until([&] {
+    if (proxy.accept()) peers.push_back(std::move(proxy.peer));
+    for (auto& peer : peers) {
+      char byte = 0;
+      if (::recv(peer.get(), &byte, 1, 0) == 1)
+        ::send(peer.get(), kOk, sizeof kOk - 1, MSG_NOSIGNAL);
+    }
+    return second.accepted;
+  }));
+  EXPECT_TRUE(lost.empty());
+  EXPECT_FALSE(second.refused);
+  table.reset();
+}
+
 TEST_F(TunnelTest, KillAndStopResetBothSides) {
   open();
   EXPECT_FALSE(table->kill(4711));
