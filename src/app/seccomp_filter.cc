@@ -92,6 +92,7 @@ constexpr AllowedCall kConditional[] = {
     {CALL(mmap), "malloc; without PROT_EXEC"},
     {CALL(fcntl), "F_GETFL only"},
     {CALL(tgkill), "abort; this process only"},
+    {CALL(prlimit64), "how many descriptors there may be; reads only"},
 };
 // clang-format on
 #undef CALL
@@ -128,7 +129,9 @@ Result<> add_conditional(const Context& context) {
   if (auto added = add_rule(context, kConditional[1], get_flags); !added) return added;
   const scmp_arg_cmp ourselves[] = {
       condition(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()))};
-  return add_rule(context, kConditional[2], ourselves);
+  if (auto added = add_rule(context, kConditional[2], ourselves); !added) return added;
+  const scmp_arg_cmp no_new_limit[] = {condition(2, SCMP_CMP_EQ, 0)};
+  return add_rule(context, kConditional[3], no_new_limit);
 }
 
 }  // namespace
