@@ -82,6 +82,13 @@ on() { # MACHINE COMMAND ...
   shift
   nsenter --net="/run/netns/$machine" -- "$@"
 }
+# The same in the background: $! is the command itself, and its end is the caller's to judge.
+start_on() {
+  local machine=$1
+  shift
+  trap - ERR
+  exec nsenter --net="/run/netns/$machine" -- "$@"
+}
 
 # cable MACHINE ADDRESS4/LEN ROUTER4 ADDRESS6/LEN ROUTER6: the router is where this script runs.
 cable() {
@@ -162,7 +169,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().server_bind()
 Server(("", 80), Hello).serve_forever()
 PYTHON
-  on web python3 "$work/web.py" &
+  start_on web python3 "$work/web.py" &
   wait_for "the web server" on web bash -c "exec 3<>/dev/tcp/$web4/80"
   start_proxy
 }
@@ -178,7 +185,7 @@ BasicAuth alice secret
 CONF
   : >"$work/proxy.log"
   chmod 666 "$work/proxy.log"
-  on proxy tinyproxy -d -c "$work/tinyproxy.conf" >"$work/tinyproxy.out" 2>&1 &
+  start_on proxy tinyproxy -d -c "$work/tinyproxy.conf" >"$work/tinyproxy.out" 2>&1 &
   proxy_pid=$!
   wait_for "the proxy" on proxy bash -c "exec 3<>/dev/tcp/$proxy4/$port"
 }
@@ -223,7 +230,7 @@ before() {
 up() {
   title "proxyvpn up"
   command_line "proxyvpn up --proxy-url http://alice:secret@$proxy4:$port"
-  on pc "$PROXYVPN_BIN" up --proxy-url "http://alice:secret@$proxy4:$port" --verbose >"$work/proxyvpn.log" 2>&1 &
+  start_on pc "$PROXYVPN_BIN" up --proxy-url "http://alice:secret@$proxy4:$port" --verbose >"$work/proxyvpn.log" 2>&1 &
   daemon_pid=$!
   local n
   for n in $(seq 150); do
