@@ -1,0 +1,31 @@
+#pragma once
+// Everything that can be known to go wrong, before anything on the machine changes. Pure: judges
+// Config and HostFacts; each finding is a whole sentence with the value and the way out.
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+#include "app/host_facts.h"
+#include "base/ip.h"
+
+namespace proxyvpn::app {
+
+struct Findings {
+  std::vector<std::string> errors;    // `up` must not go on
+  std::vector<std::string> warnings;  // it may, and the person should know
+};
+
+// All checks. With --dry-run, which needs no privilege and changes nothing, what only matters for
+// doing it (capability, TUN device, packet filter, another instance) is a warning.
+Findings preflight(const Config& config, const HostFacts& facts);
+
+// What can be said once the proxy's addresses are known (--proxy-ip or resolved).
+Findings check_proxies(const Config& config, const HostFacts& facts,
+                       const std::vector<Endpoint>& proxies);
+
+// Parts of preflight(), one file each.
+void check_process(const Config& config, const HostFacts& facts, Findings& findings);
+void check_network(const Config& config, const HostFacts& facts, Findings& findings);
+void check_resolvers(const Config& config, const HostFacts& facts, Findings& findings);
+
+}  // namespace proxyvpn::app
