@@ -339,7 +339,13 @@ Result<> LibnlRouting::read_routes(Snapshot& snapshot, Family family,
     const auto route = parse_route(answer);
     if (!route || route->family != family) return;
     if (route->protocol != kProtocolId) tables.insert(route->table);
-    if (is_default_route(*route)) has_default = true;
+    if (is_default_route(*route)) {
+      has_default = true;
+      // Both families point to the same few links; a restarted dump finds them again.
+      auto& links = snapshot.default_route_links;
+      const bool known = std::find(links.begin(), links.end(), route->device) != links.end();
+      if (route->device != 0 && !known) links.push_back(route->device);
+    }
     if (snapshot.routes.size() >= kMaxRouteTexts) return;
     auto text = foreign_table_route_text(answer, device_name);
     if (!text.empty()) snapshot.routes.push_back(std::move(text));

@@ -2,7 +2,7 @@
 #include <linux/rtnetlink.h>
 #include <poll.h>
 
-#include "netlink/routing_netns.h"
+#include "netlink/routing_test_fixture.h"
 
 namespace proxyvpn::netlink {
 namespace {

@@ -1,7 +1,7 @@
 // The routes of a snapshot, against what iproute2 prints.
 #include <sstream>
 
-#include "netlink/routing_netns.h"
+#include "netlink/routing_test_fixture.h"
 
 namespace proxyvpn::netlink {
 namespace {

@@ -40,8 +40,8 @@ struct Snapshot {
   std::vector<std::string> routes;
   bool has_default_route_v4 = false;  // in main or default, not ours, not unreachable
   bool has_default_route_v6 = false;
-  std::vector<std::uint32_t>
-      default_route_links;                   // where these point to; not those of several hops
+  // Links (index) that these point to; not those of a route with several next hops.
+  std::vector<std::uint32_t> default_route_links;
   std::vector<std::uint32_t> tables_in_use;  // route tables with at least one route that isn't ours
 };
 

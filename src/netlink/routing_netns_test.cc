@@ -1,12 +1,11 @@
 // Routing against the real kernel. What stands there is read with iproute2, not with our own eyes.
-#include "netlink/routing_netns.h"
-
 #include <linux/capability.h>
 #include <linux/rtnetlink.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "netlink/netlink_socket.h"
+#include "netlink/routing_test_fixture.h"
 #include "netlink/rule_codec.h"
 
 namespace proxyvpn::netlink {

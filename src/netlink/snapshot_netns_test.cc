@@ -1,7 +1,7 @@
 // What is read of the machine, against what iproute2 reads.
 #include <algorithm>
 
-#include "netlink/routing_netns.h"
+#include "netlink/routing_test_fixture.h"
 
 namespace proxyvpn::netlink {
 namespace {
@@ -30,6 +30,7 @@ TEST_F(RoutingNetns, SnapshotSeesWhatIpSees) {
   ASSERT_TRUE(ok(snapshot));
   EXPECT_TRUE(snapshot->has_default_route_v4);
   EXPECT_TRUE(snapshot->has_default_route_v6);
+  EXPECT_EQ(1u, snapshot->default_route_links.size());  // eth0, once
   EXPECT_EQ((std::vector<std::uint32_t>{100, 254, 255}), snapshot->tables_in_use);
 
   const auto link = [&](const std::string& name) {
