@@ -103,7 +103,7 @@ class Lab:
         self._address(self.host, "eth1", "24", [HOST2], None)
         self.uplinks.append("tohost2")
 
-    def add_container(self, masquerade=False):
+    def add_container(self):
         """A container routed behind the host, on the bridge ctr0."""
         self.container = kernel.NetNs("pvc")
         self.container.sysctl(COMMON_SYSCTLS)
@@ -114,12 +114,16 @@ class Lab:
         self.container.ip("link set lo up")
         self._address(self.container, "eth0", "24", [CONTAINER], ("172.30.0.1", "fd30::1"))
         self.router.ip("route add 172.30.0.0/24 via 192.168.50.2", "-6 route add fd30::/64 via fd50::2")
-        if masquerade:
-            self.host.run(["nft", "-f", "-"], input="""
-                table ip dock { chain post { type nat hook postrouting priority srcnat;
-                  ip saddr 172.30.0.0/24 oifname != "ctr0" masquerade } }
-                table ip6 dock { chain post { type nat hook postrouting priority srcnat;
-                  ip6 saddr fd30::/64 oifname != "ctr0" masquerade } }""")
+
+    def masquerade(self):
+        """The container's packets leave with the host's address, as with docker."""
+        self.host.run(["nft", "-f", "-"], input="".join(f"""
+            table {family} dock {{
+              chain post {{
+                type nat hook postrouting priority srcnat;
+                {family} saddr {network} oifname != "ctr0" masquerade
+              }}
+            }}""" for family, network in (("ip", "172.30.0.0/24"), ("ip6", "fd30::/64"))))
 
     def set_resolvers(self, addresses):
         with open("/etc/resolv.conf", "w", encoding="ascii") as file:

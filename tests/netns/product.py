@@ -13,7 +13,7 @@ from lab import wait_until
 
 STATE_DIR = "/run/proxyvpn"
 TUN, TABLE = "tun0", 28790
-SANITIZER = re.compile(r"(ERROR: (Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:|AddressSanitizer:|LeakSanitizer:)")
+SANITIZER = re.compile(r"(ERROR: (Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:|AddressSanitizer:|LeakSanitizer:|^={60})", re.MULTILINE)
 _daemons = []
 
 
@@ -125,7 +125,8 @@ class Product:
         notify.bind(path)
         os.chmod(path, 0o777)
         notify.setblocking(False)
-        argv = self.argv(([command] if command else []) + list(map(str, arguments)), user, prefix)
+        extra = os.environ.get("PROXYVPN_TEST_ARGS", "").split()    # for runs by hand: "--no-offload"
+        argv = self.argv(([command] if command else []) + list(map(str, arguments)) + extra, user, prefix)
         self.lab.say("run " + " ".join(argv))
         with open(log, "wb") as file:
             process = subprocess.Popen(argv, stdin=stdin, stdout=file, stderr=subprocess.STDOUT, cwd="/",

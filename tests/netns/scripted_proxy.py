@@ -75,6 +75,8 @@ class ScriptedProxy:
             request = read_request(conn, session)
             if request is None:
                 return "no request"
+            if session.peer in self.addresses:
+                return "hairpin"         # a tunnel of ours to ourselves: what is in it is not for us
             with self.changed:
                 self.requests.append(request)
                 self.changed.notify_all()

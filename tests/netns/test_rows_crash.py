@@ -230,12 +230,14 @@ def test_row_43(lab):
                    f"the table is as before `nft {command}`")
     lab.host.run(["nft", "-f", "-"], input="""
         table inet hostile {
-          chain a { type filter hook output priority -400; policy accept; accept }
-          chain b { type filter hook output priority 400; policy accept; meta mark set 0 accept }
-          chain c { type filter hook postrouting priority 400; policy accept; accept }
-          chain d { type filter hook output priority -300; policy accept; notrack }
+          chain a { type filter hook output priority -400; policy accept; accept; }
+          chain b { type filter hook output priority 400; policy accept; meta mark set 0 accept; }
+          chain c { type filter hook postrouting priority 400; policy accept; accept; }
+          chain d { type filter hook output priority -300; policy accept; notrack; }
         }
-        table ip hostile4 { chain n { type nat hook output priority dstnat; udp dport 53 dnat to 203.0.113.54 } }""")
+        table ip hostile4 {
+          chain n { type nat hook output priority dstnat; udp dport 53 dnat to 203.0.113.54; }
+        }""")
     servers.Dns(lab, addresses=labs.OTHER_DNS)
     with lab.capture(proxies=proxy.endpoints):
         for result in both(lab, labs.WEB, timeout=3):

@@ -104,9 +104,7 @@ def test_row_24(lab):
     with lab.capture(proxies=proxy.endpoints):
         expect_way([container_probe(lab, address) for address in labs.WEB], VIA_PROXY)
         expect_way(both(lab, labs.WEB), VIA_PROXY)
-    lab.host.run(["nft", "-f", "-"], input="""
-        table ip dock { chain post { type nat hook postrouting priority srcnat; ip saddr 172.30.0.0/24 oifname != "ctr0" masquerade } }
-        table ip6 dock { chain post { type nat hook postrouting priority srcnat; ip6 saddr fd30::/64 oifname != "ctr0" masquerade } }""")
+    lab.masquerade()
     with lab.capture(proxies=proxy.endpoints):
         expect_way([container_probe(lab, address) for address in labs.WEB], VIA_PROXY)
         for address in labs.CLOSED:
@@ -170,7 +168,9 @@ def test_row_27(lab):
     lab.add_container()
     servers.serve(lab, 80, servers.who, namespace=lab.container, addresses=labs.CONTAINER)
     lab.host.run(["nft", "-f", "-"], input="""
-        table ip publish { chain pre { type nat hook prerouting priority dstnat; iifname "eth0" tcp dport 8080 dnat to 172.30.0.2:80 } }""")
+        table ip publish {
+          chain pre { type nat hook prerouting priority dstnat; iifname "eth0" tcp dport 8080 dnat to 172.30.0.2:80; }
+        }""")
     assert client.read_exactly(client.connect(lab, labs.HOST[0], 8080, namespace=lab.lan), 12) == b"192.168.50.3"
     proxy, ours, daemon = scenes.start(lab)
     with lab.capture(proxies=proxy.endpoints, inbound=(8080,)):
