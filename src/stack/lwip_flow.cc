@@ -170,6 +170,10 @@ void LwipFlow::abort() noexcept {
     return;
   }
   handler_ = nullptr;
+  if (state_ == State::TimeWait) {
+    stack_.leave_time_wait(*this, false);
+    return;
+  }
   if (pcb_ != nullptr) {
     const LwipStack::Guard guard(stack_, *this);
     state_ = State::Dead;  // lwIP reports our own abort through the error callback: not an event

@@ -53,7 +53,7 @@ void LwipStack::input(FrameBuffer* frame, std::size_t length) noexcept {
       leave_time_wait(*flow, flow->handler_ != nullptr);
       flow = nullptr;
     } else if (flow->state_ == LwipFlow::State::Lingering) {
-      table_.erase(*flow);
+      detach(*flow);
       flow = nullptr;
     }
   }

@@ -120,6 +120,9 @@ void LwipStack::set_up(LwipFlow& flow) noexcept {
   // The peer's MSS goes into gso_size; lwIP itself builds frames of a multiple of it, as large as
   // an IP packet (and lwIP's 16-bit lengths) can carry.
   flow.peer_mss_ = std::max<std::uint16_t>(pcb->mss, 64);
+  // lwIP takes "half the largest window seen" as segment size, and the whole MSS while that is 0:
+  // a size that shrinks when the first window comes, which it then asserts on.
+  pcb->snd_wnd_max = std::max<tcpwnd_size_t>(pcb->snd_wnd_max, 2 * 536);
   if (offloads_.segmentation) {
     const unsigned most = flow.key().source.address.is_v4() ? 65495 : 65475;
     pcb->mss = static_cast<u16_t>(flow.peer_mss_ * (most / flow.peer_mss_));
@@ -200,7 +203,7 @@ void LwipStack::deliver(LwipFlow& flow) noexcept {
 void LwipStack::remove(LwipFlow& flow) noexcept {
   flow.state_ = LwipFlow::State::Dead;
   flow.handler_ = nullptr;
-  table_.erase(flow);
+  if (detached_.erase(&flow) == 0) table_.erase(flow);
   update_busy(flow);
   if (flow.in_dirty_) {
     const auto at = std::find(dirty_.rbegin(), dirty_.rend(), &flow);
@@ -212,6 +215,11 @@ void LwipStack::remove(LwipFlow& flow) noexcept {
   graveyard_.emplace_back(&flow);
 }
 
+void LwipStack::detach(LwipFlow& flow) noexcept {
+  table_.erase(flow);
+  detached_.insert(&flow);
+}
+
 bool LwipStack::grow_window(std::uint32_t by) noexcept {
   if (granted_ + by > limits_.memory_budget) return false;
   granted_ += by;
@@ -219,8 +227,8 @@ bool LwipStack::grow_window(std::uint32_t by) noexcept {
 }
 
 void LwipStack::abort_all() noexcept {
-  std::vector<LwipFlow*> all;
-  all.reserve(table_.size());
+  std::vector<LwipFlow*> all(detached_.begin(), detached_.end());
+  all.reserve(all.size() + table_.size());
   table_.for_each([&](LwipFlow& flow) { all.push_back(&flow); });
   for (LwipFlow* flow : all) {
     if (flow->state_ == LwipFlow::State::TimeWait) {

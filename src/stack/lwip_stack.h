@@ -6,6 +6,7 @@
 // back. Demultiplexing is our FlowTable; timers visit only flows that have something pending.
 #include <deque>
 #include <memory>
+#include <unordered_set>
 #include <vector>
 
 #include "stack/buffers.h"
@@ -28,7 +29,9 @@ class LwipStack final : public TcpStack {
   bool drain() noexcept override;
   void flush() noexcept override;
   void abort_all() noexcept override;
-  [[nodiscard]] std::size_t flows() const noexcept override { return table_.size() - time_waits_; }
+  [[nodiscard]] std::size_t flows() const noexcept override {
+    return table_.size() + detached_.size() - time_waits_;
+  }
   [[nodiscard]] std::uint64_t buffered_bytes() const noexcept override;
   [[nodiscard]] const StackCounters& counters() const noexcept override { return counters_; }
   // For tests: pcbs in TIME_WAIT, flows that keep the timers running.
@@ -69,6 +72,7 @@ class LwipStack final : public TcpStack {
   void after(LwipFlow& flow) noexcept;   // what a call into lwIP has changed about the flow
   void enter_time_wait(LwipFlow& flow) noexcept;
   void leave_time_wait(LwipFlow& flow, bool lingers) noexcept;
+  void detach(LwipFlow& flow) noexcept;  // its place in the table is free for a new connection
   void update_busy(LwipFlow& flow) noexcept;
   void tick() noexcept;
   void expire_time_wait() noexcept;
@@ -90,8 +94,9 @@ class LwipStack final : public TcpStack {
   std::vector<LwipFlow*> dirty_;  // have events to be told
   std::vector<LwipFlow*> busy_;
   std::vector<std::unique_ptr<LwipFlow>> graveyard_;
-  std::deque<LwipFlow*> time_wait_;   // oldest first; null where one went early
-  std::uint32_t time_wait_base_ = 0;  // index of the deque's front, counted from the start
+  std::unordered_set<LwipFlow*> detached_;  // lingering flows that are not in the table any more
+  std::deque<LwipFlow*> time_wait_;         // oldest first; null where one went early
+  std::uint32_t time_wait_base_ = 0;        // index of the deque's front, counted from the start
   std::size_t time_waits_ = 0;
   event::Timer tick_timer_;
   event::Timer time_wait_timer_;

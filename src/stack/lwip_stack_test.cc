@@ -399,6 +399,25 @@ TEST_F(LwipStackTest, FinishingFirstEndsInTimeWaitWhichANewSynRecycles) {
   EXPECT_EQ(answer->acknowledgement, again.next);
 }
 
+TEST_F(LwipStackTest, AbortInTimeWaitLeavesNothing) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  last().greedy = false;
+  peer.data({1, 2, 3});
+  last().flow->finish();
+  run();
+  while (peer.take()) {
+  }
+  peer.ack();
+  peer.fin();
+  run();
+  ASSERT_EQ(stack.time_waits(), 1U);
+  last().flow->abort();  // its reader is still there, and gives up
+  EXPECT_EQ(stack.time_waits(), 0U);
+  EXPECT_EQ(stack.flows(), 0U);
+  pass(seconds(2));
+}
+
 TEST_F(LwipStackTest, TimeWaitEndsByItself) {
   TcpPeer peer(io, kV4);
   open(peer);
@@ -566,6 +585,28 @@ TEST_F(LwipStackTest, AZeroWindowIsProbedAndRecovers) {
   std::size_t got = 0;
   while (const auto s = peer.take()) got += s->payload.size();
   EXPECT_GE(got, 1000U);
+}
+
+TEST_F(LwipStackTest, AWindowThatGrowsFromNothingDoesNotShrinkTheSegmentSize) {
+  TcpPeer peer(io, kV4);
+  peer.window = 0;
+  open(peer);
+  const auto room = last().flow->send_buffer(3000);
+  ASSERT_EQ(room.size(), 3000U);
+  std::memset(room.data(), 'z', room.size());
+  last().flow->commit(1500);
+  peer.window = 2;  // scaled: 256
+  peer.data({'x'});
+  run();
+  last().flow->send_buffer(1500);
+  last().flow->commit(1500);
+  peer.window = 60000;
+  peer.data({'x'});
+  run();
+  pass(seconds(3));
+  std::size_t got = 0;
+  while (const auto s = peer.take()) got += s->payload.size();
+  EXPECT_GE(got, 3000U);
 }
 
 TEST_F(LwipStackTest, TenThousandIdleFlowsCostNoTimerAndNoBuffer) {

@@ -84,7 +84,7 @@ void LwipStack::leave_time_wait(LwipFlow& flow, bool lingers) noexcept {
   }
   if (lingers) {
     flow.state_ = LwipFlow::State::Lingering;
-    table_.erase(flow);
+    detach(flow);
   } else {
     remove(flow);
   }

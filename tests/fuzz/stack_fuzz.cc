@@ -1,6 +1,7 @@
 // Random segments, options, windows, raw packets, timers and API calls against the whole TCP stack.
 // lwIP's assertions abort; at the end nothing may be left: no flow, no buffer, no timer.
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 
@@ -11,6 +12,12 @@ namespace {
 
 using namespace proxyvpn;
 using Bytes = std::vector<std::uint8_t>;
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "stack_fuzz: %s\n", what);
+  std::abort();
+}
 
 class Input {
  public:
@@ -180,8 +187,10 @@ void World::step(Input& in) {
 void World::check_end() {
   io_.full = false;
   stack_.abort_all();
-  if (stack_.flows() != 0 || stack_.buffered_bytes() != 0 || stack_.busy_flows() != 0) std::abort();
-  if (stack::assertions_failed() != 0) std::abort();
+  require(stack_.flows() == 0, "flows are left");
+  require(stack_.buffered_bytes() == 0, "buffers are left");
+  require(stack_.busy_flows() == 0, "timers are left");
+  require(stack::assertions_failed() == 0, "an assertion failed");
 }
 
 }  // namespace
