@@ -19,9 +19,14 @@ from client import DIRECT, VIA_PROXY, both, expect_way, probe
 from lab import wait_until
 from load import Load
 
-CT_RULE = "table inet theirs {
-          chain c { type filter hook input priority 0; ct state established accept; }
-        }"
+CT_RULE = """
+table inet theirs {
+  chain c {
+    type filter hook input priority 0
+    ct state established accept
+  }
+}
+"""
 
 
 def ticking(conn, _session):
