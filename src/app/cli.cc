@@ -10,7 +10,20 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr std::array<std::string_view, 2> kCommands{"up", "down"};
+// Besides `up`: those that act on a daemon from outside, or on what one left, with the options of
+// `down`.
+struct OutsideCommand {
+  Command command;
+  const char* name;
+  const char* description;
+};
+constexpr std::array<OutsideCommand, 5> kOutsideCommands{{
+    {Command::Down, "down", "Stop, and remove everything that a run left behind"},
+    {Command::Status, "status", "Say what state this machine is in"},
+    {Command::Counters, "counters", "Show what the killswitch refused, per reason"},
+    {Command::Lock, "lock", "Shut this machine until 'up' or 'unlock'"},
+    {Command::Unlock, "unlock", "Open a machine that was shut on purpose"},
+}};
 constexpr std::string_view kProxyUrlVariable = "PROXYVPN_PROXY_URL";
 
 constexpr std::string_view kNoOptions =
@@ -23,7 +36,8 @@ constexpr const char* kDescription =
     "Sends every TCP connection of this machine through an HTTP proxy (CONNECT).";
 constexpr std::string_view kFooter =
     "A password is best given with --password-file. --dry-run shows what would be done.\n"
-    "'proxyvpn down' stops, and removes everything that a run left behind.\n";
+    "'proxyvpn down' stops, and removes everything that a run left behind; 'status', 'counters',\n"
+    "'lock' and 'unlock' have a --help each.\n";
 constexpr const char* kProxyGroup = "Proxy Configuration:";
 constexpr const char* kNetworkGroup = "Network Configuration:";
 
@@ -73,7 +87,7 @@ struct Definition {
   DownFlags down_flags;
   CLI::App app{kDescription, "proxyvpn"};
   CLI::App* up = nullptr;
-  CLI::App* down = nullptr;
+  std::array<CLI::App*, kOutsideCommands.size()> outside{};
 
   Definition() {
     app.formatter(std::make_shared<HelpFormat>());
@@ -81,19 +95,38 @@ struct Definition {
     app.set_version_flag("--version", version_text());
     up = app.add_subcommand("up", "Start (also when no command is given)");
     define_up(*up, up_flags);
-    down = app.add_subcommand("down", "Stop, and remove everything that a run left behind");
-    define_down(*down, down_flags);
-    app.set_help_flag("-h,--help", "Print this help");
-    for (auto* command : {up, down}) {
-      command->set_help_flag("-h,--help", "Print this help")->group("General");
-      command->set_version_flag("--version", version_text(), "Print the version")->group("General");
-      command->formatter(std::make_shared<HelpFormat>());
+    add_common(*up);
+    for (std::size_t i = 0; i < outside.size(); ++i) {
+      outside[i] = app.add_subcommand(kOutsideCommands[i].name, kOutsideCommands[i].description);
+      define_down(*outside[i], down_flags);
+      add_common(*outside[i]);
     }
+    app.set_help_flag("-h,--help", "Print this help");
+  }
+
+  static void add_common(CLI::App& command) {
+    command.set_help_flag("-h,--help", "Print this help")->group("General");
+    command.set_version_flag("--version", version_text(), "Print the version")->group("General");
+    command.formatter(std::make_shared<HelpFormat>());
+  }
+  // Null: it is `up`.
+  [[nodiscard]] const OutsideCommand* chosen() const {
+    for (std::size_t i = 0; i < outside.size(); ++i) {
+      if (outside[i]->parsed()) return &kOutsideCommands[i];
+    }
+    return nullptr;
+  }
+  [[nodiscard]] CLI::App& chosen_app() const {
+    for (CLI::App* command : outside) {
+      if (command->parsed()) return *command;
+    }
+    return *up;
   }
 };
 
 bool is_command(std::string_view word) {
-  return std::find(kCommands.begin(), kCommands.end(), word) != kCommands.end();
+  return word == "up" || std::any_of(kOutsideCommands.begin(), kOutsideCommands.end(),
+                                     [&](const auto& command) { return word == command.name; });
 }
 
 std::string usage_and_options(const CLI::App& command, const std::string& usage) {
@@ -115,9 +148,9 @@ std::string full_help(const Definition& definition) {
          std::string(kFooter);
 }
 
-std::string down_help(const Definition& definition) {
-  return definition.down->get_description() + ".\n\n" +
-         usage_and_options(*definition.down, "proxyvpn down [OPTIONS]");
+std::string outside_help(const CLI::App& command) {
+  return command.get_description() + ".\n\n" +
+         usage_and_options(command, "proxyvpn " + command.get_name() + " [OPTIONS]");
 }
 
 Parsed usage_error(const std::string& sentence, std::string_view command) {
@@ -153,21 +186,21 @@ std::string unexpected_words(const std::vector<std::string>& words, bool passwor
 // CLI11's exceptions as our sentences. Its texts for the remaining kinds name options only.
 Parsed explain(const CLI::ParseError& error, Definition& definition,
                const std::vector<std::string>& arguments) {
-  CLI::App* command = definition.down->parsed() ? definition.down : definition.up;
-  const std::string name = command->get_name();
+  const CLI::App& command = definition.chosen_app();
+  const std::string name = command.get_name();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const bool password_given =
         std::any_of(arguments.begin(), arguments.end(), [](const std::string& word) {
           return word.starts_with("--password") && !word.starts_with("--password-file");
         });
-    return usage_error(unexpected_words(command->remaining(), password_given), name);
+    return usage_error(unexpected_words(command.remaining(), password_given), name);
   }
   return usage_error(error.what(), name);
 }
 
-Parsed finish(Result<Checked> checked, Command command) {
+Parsed finish(Result<Checked> checked, Command command, std::string_view name) {
   if (!checked) {
-    auto parsed = usage_error(checked.error().message, command == Command::Up ? "up" : "down");
+    auto parsed = usage_error(checked.error().message, name);
     if (checked.error().code != Code::InvalidArgument) {
       parsed.exit_code = kExitFailure;
       parsed.errors = "proxyvpn: error: " + redact(checked.error().message) + "\n";
@@ -198,17 +231,19 @@ Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string
     // CLI11 takes its words from the back.
     definition.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    if (definition.down->parsed()) return text_and_success(down_help(definition));
-    return text_and_success(full_help(definition));
+    return text_and_success(definition.chosen() ? outside_help(definition.chosen_app())
+                                                : full_help(definition));
   } catch (const CLI::CallForVersion&) {
     return text_and_success(version_text() + "\n");
   } catch (const CLI::ParseError& error) {
     return explain(error, definition, arguments);
   }
-  if (definition.down->parsed()) return finish(to_config(definition.down_flags), Command::Down);
+  if (const auto* chosen = definition.chosen()) {
+    return finish(to_config(definition.down_flags), chosen->command, chosen->name);
+  }
   auto& flags = definition.up_flags;
   if (variable && !flags.proxy_url && !flags.proxy_host) flags.proxy_url = std::move(variable);
-  return finish(to_config(flags), Command::Up);
+  return finish(to_config(flags), Command::Up, "up");
 }
 
 }  // namespace

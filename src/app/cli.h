@@ -8,7 +8,7 @@
 
 namespace proxyvpn::app {
 
-enum class Command : std::uint8_t { Up, Down };
+enum class Command : std::uint8_t { Up, Down, Status, Counters, Lock, Unlock };
 
 struct CommandLine {
   Command command = Command::Up;

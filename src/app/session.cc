@@ -1,26 +1,38 @@
 #include "app/session.h"
 
-#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "app/capabilities.h"
+#include "app/decide.h"
 #include "app/detach.h"
+#include "app/dry_run.h"
 #include "app/engine.h"
-#include "app/host_facts.h"
 #include "app/host_tools.h"
 #include "app/notify.h"
 #include "app/plan.h"
+#include "app/resolver.h"
+#include "app/run_log.h"
 #include "app/sandbox.h"
 #include "app/signals.h"
 #include "app/state_dir.h"
 #include "app/supervisor.h"
 #include "base/log.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PROXYVPN_ADDRESS_SANITIZER
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define PROXYVPN_ADDRESS_SANITIZER
+#endif
 
 namespace proxyvpn::app {
 namespace {
@@ -36,6 +48,7 @@ int give_up(Launcher& launcher, const std::string& reason) {
 struct Place {
   std::optional<StateDir> directory;
   std::optional<InstanceLock> lock;
+  [[nodiscard]] StateDir* get() { return directory ? &*directory : nullptr; }
 };
 
 Result<StateDir> open_directory(const Config& config) {
@@ -49,7 +62,8 @@ Result<Place> take_place(const Config& config, Launcher& launcher) {
   Place place;
   const auto warn = [&](const Error& error) {
     launcher.complain("proxyvpn: warning: " + error.message +
-                      "; going on without: `proxyvpn down` will have to find this process itself");
+                      "; going on without a control socket: `proxyvpn down` will not find this "
+                      "process, SIGTERM ends it");
   };
   auto directory = open_directory(config);
   if (!directory) {
@@ -67,41 +81,43 @@ Result<Place> take_place(const Config& config, Launcher& launcher) {
   return place;
 }
 
-void leave_place(Place& place, const Config& config) {
+void leave_place(Place& place, bool keep_log) {
   if (!place.directory) return;
   // Errors: a file that stays matters to nobody.
   static_cast<void>(place.directory->remove_file(kLockName));
-  if (!config.keep_logs) {
+  if (!keep_log) {
     static_cast<void>(place.directory->remove_file(kLogName));
     static_cast<void>(place.directory->remove_file(kOldLogName));
   }
   place.directory->remove_if_made();
 }
 
-unsigned cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  const int count = CPU_COUNT(&set);
-  return count > 0 ? static_cast<unsigned>(count) : 1;
-}
-
-// As many descriptors as we may have: the supervisor makes sockets for all workers.
-void raise_descriptor_limit() {
+// As many descriptors as we may have, for the sockets of all workers; no core dump, as it would
+// hold the password.
+void set_limits() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  }
+  const rlimit none{};
+  static_cast<void>(::setrlimit(RLIMIT_CORE, &none));
+#ifndef PROXYVPN_ADDRESS_SANITIZER  // the leak check attaches to its own process
+  ::prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
-WorkerSetup worker_setup() {
+WorkerSetup worker_setup(const SandboxUser& user, int log_fd) {
   WorkerSetup setup;
-  setup.log_fd = STDERR_FILENO;
+  setup.log_fd = log_fd;
   setup.run = [](EngineConfig config) { return run_engine(std::move(config)); };
-  setup.enter_sandbox = [user = find_sandbox_user(),
-                         parent = ::getpid()](std::span<const int> keep) {
+  setup.enter_sandbox = [user, parent = ::getpid()](std::span<const int> keep) {
+    std::vector<int> all(keep.begin(), keep.end());
+#ifdef PROXYVPN_ADDRESS_SANITIZER
+    all.push_back(STDERR_FILENO);  // its reports
+#endif
     SandboxOptions options;
-    options.keep = keep;
+    options.keep = all;
     options.user = user;
     options.parent = parent;
     return enter_sandbox(options);
@@ -109,52 +125,114 @@ WorkerSetup worker_setup() {
   return setup;
 }
 
+// What stays the same for the whole run and is referred to from callbacks.
+struct Run {
+  Config config;
+  SandboxUser user;
+  Decision decision;
+  HostTools tools;
+  event::Reactor reactor;
+  BackgroundResolver resolver{reactor};
+};
+
+Session make_session(Run& run, RunLog& log) {
+  Session session;
+  session.config = run.config;
+  session.plan = run.decision.plan;
+  session.proxies = run.decision.proxies;
+  session.workers = worker_setup(run.user, log.fd());
+  session.on_tick = [&log] { log.trim(); };
+  session.replan = [&run](const std::vector<Endpoint>& proxies) -> Result<HostPlan> {
+    refresh(*run.decision.facts, *run.tools.routing);
+    if (run.decision.facts->network_error) {
+      return tl::unexpected(*run.decision.facts->network_error);
+    }
+    return build_plan(run.config, *run.decision.facts, proxies, run.decision.workers);
+  };
+  const bool has_name =
+      run.config.proxy_ips.empty() && !IpAddress::parse(run.config.proxy.host).has_value();
+  if (!has_name) return session;
+  session.resolve = [&run](std::function<void(Result<std::vector<Endpoint>>)> done) {
+    return run.resolver.start(run.config.proxy.host, run.user, kResolveTimeout,
+                              [&run, done = std::move(done)](Result<Addresses> found) {
+                                if (!found) return done(tl::unexpected(found.error()));
+                                done(proxy_endpoints(run.config, *found));
+                              });
+  };
+  return session;
+}
+
+int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
+              const Notifier& notifier) {
+  auto log = launcher.detached() ? RunLog::to_file(place.get()) : RunLog::to_terminal();
+  if (!log) return give_up(launcher, log.error().message);
+  log::set_output(log->fd());
+  if (run.config.verbose) log::set_level(log::Level::Debug);
+  int exit_code = 1;
+  {
+    Supervisor supervisor(run.reactor, signals, run.tools, make_session(run, *log), place.get(),
+                          launcher, notifier);
+    supervisor.open_control();
+    // From here on no file has to be given away: what is not needed any more goes.
+    if (auto kept = keep_supervisor_capabilities(); !kept) {
+      log->finish();
+      return give_up(launcher, kept.error().message);
+    }
+    exit_code = supervisor.run();
+  }
+  log->finish();
+  const bool keep = run.config.keep_logs || (exit_code != 0 && log->has_lines());
+  leave_place(place, keep);
+  return exit_code;
+}
+
+int print_dry_run(const Config& config) {
+  const auto complain = [](const std::string& sentence) {
+    std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str());
+  };
+  const auto decision = decide(config, find_sandbox_user(), nullptr, complain);
+  if (!decision) {
+    complain("error: " + decision.error().message);
+    return 1;
+  }
+  std::fputs(dry_run_text(config, decision->plan, decision->proxies, read_socket_facts()).c_str(),
+             stdout);
+  return 0;
+}
+
 }  // namespace
 
 int run_up(Config config, const std::vector<std::string>& warnings) {
   Launcher launcher;
-  if (config.detach) {
+  if (config.detach && !config.dry_run) {
     std::optional<int> exit_code;
     auto made = Launcher::detach(exit_code);
     if (!made) return give_up(launcher, made.error().message);
     if (exit_code) return *exit_code;
     launcher = std::move(*made);
   }
-  for (const auto& warning : warnings) launcher.complain("proxyvpn: warning: " + warning);
+  const auto complain = [&launcher](const std::string& sentence) {
+    launcher.complain("proxyvpn: " + sentence);
+  };
+  for (const auto& warning : warnings) complain("warning: " + warning);
+  if (config.dry_run) return print_dry_run(config);
   auto signals = Signals::open({SIGTERM, SIGINT, SIGHUP, SIGCHLD});
   if (!signals) return give_up(launcher, signals.error().message);
   const Notifier notifier = Notifier::from_environment();
-  raise_descriptor_limit();
+  set_limits();
+  const SandboxUser user = find_sandbox_user();
 
-  auto facts = std::make_shared<HostFacts>(read_host_facts(config));
+  // Before the lock is taken: reading who holds it would drop it.
+  auto decision = decide(config, user, &*signals, complain);
+  if (!decision) return give_up(launcher, decision.error().message);
   auto place = take_place(config, launcher);
   if (!place) return give_up(launcher, place.error().message);
   auto tools = HostTools::open(config.backend);
   if (!tools) return give_up(launcher, tools.error().message);
   auto reactor = event::Reactor::open();
   if (!reactor) return give_up(launcher, reactor.error().message);
-
-  Session session;
-  session.config = config;
-  session.proxies = proxy_endpoints(config, {});
-  session.workers = worker_setup();
-  const unsigned workers = worker_count(config, cores());
-  session.plan = build_plan(config, *facts, session.proxies, workers);
-  session.replan = [facts, config, workers,
-                    &tools](const std::vector<Endpoint>& proxies) -> Result<HostPlan> {
-    refresh(*facts, *tools->routing);
-    if (facts->network_error) return tl::unexpected(*facts->network_error);
-    return build_plan(config, *facts, proxies, workers);
-  };
-  int exit_code = 1;
-  {
-    Supervisor supervisor(*reactor, *signals, *tools, std::move(session),
-                          place->directory ? &*place->directory : nullptr, launcher, notifier);
-    supervisor.open_control();
-    exit_code = supervisor.run();
-  }
-  leave_place(*place, config);
-  return exit_code;
+  Run run{std::move(config), user, std::move(*decision), std::move(*tools), std::move(*reactor)};
+  return supervise(run, *place, *signals, launcher, notifier);
 }
 
 }  // namespace proxyvpn::app

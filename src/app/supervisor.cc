@@ -60,7 +60,7 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
       lifecycle_(tools.doors(), session_.plan,
                  {[this](int, std::string_view name) { note_step(name); },
                   [this](int number, std::string_view name) { return after(number, name); },
-                  [](const std::string& sentence) { log::warning(sentence); }}),
+                  [this](const std::string& sentence) { warn(sentence); }}),
       pool_(reactor, worker_setup(session_), *this),
       signal_handler_([this](std::uint32_t) { on_signal(); }),
       network_handler_([this](std::uint32_t) { on_network(); }),
@@ -95,8 +95,7 @@ void Supervisor::open_control() {
       ControlServer::open(reactor_, *directory_, access,
                           [this](Verb verb, const Peer& peer) { return answer(verb, peer); });
   if (!control) {
-    log::warning("no control socket: only a signal stops this daemon",
-                 {{"reason", control.error().message}});
+    warn("no control socket, only a signal ends this run: " + control.error().message);
     return;
   }
   control_ = std::move(*control);
@@ -121,6 +120,12 @@ int Supervisor::run() {
   return exit_code_;
 }
 
+// During the start a person listens, afterwards the log does.
+void Supervisor::warn(const std::string& sentence) {
+  if (committed_) return log::warning(sentence);
+  launcher_.complain("proxyvpn: warning: " + sentence);
+}
+
 void Supervisor::note_step(std::string_view step) {
   if (!directory_) return;
   StateFile state;
@@ -132,8 +137,7 @@ void Supervisor::note_step(std::string_view step) {
   const auto written = directory_->write_file(kStateName, to_text(state));
   if (!written && !note_failure_told_) {
     note_failure_told_ = true;
-    log::warning("the state file can't be written; nothing depends on it",
-                 {{"reason", written.error().message}});
+    warn("no state file, nothing depends on it: " + written.error().message);
   }
 }
 
@@ -174,7 +178,6 @@ void Supervisor::became_ready() {
   announce();
   notifier_.ready("Up: " + connect::redacted(session_.config.proxy));
   if (!launcher_.decide(0)) stop("whoever started it did not wait for it");
-  if (session_.on_decided) session_.on_decided();
 }
 
 void Supervisor::fail_start(const std::string& reason) {
@@ -236,7 +239,6 @@ void Supervisor::on_signal() {
   while (const auto signal = signals_.next()) {
     if (*signal == SIGCHLD) {
       pool_.reap();
-      if (session_.on_child) session_.on_child();
     } else if (*signal == SIGHUP && !hangup_ends()) {
       log::info("SIGHUP: there is nothing to reload");
     } else if (committed_) {

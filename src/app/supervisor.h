@@ -35,8 +35,7 @@ struct Session {
   // Starts looking the proxy's name up and calls back later, from the reactor; empty when there is
   // no name to look up.
   std::function<Result<>(std::function<void(Result<std::vector<Endpoint>>)> done)> resolve;
-  std::function<void()> on_child;    // SIGCHLD came
-  std::function<void()> on_decided;  // up, and the launcher has been told
+  std::function<void()> on_tick;  // once a second; may be empty
 };
 
 class Supervisor final : private WorkerListener {
@@ -65,6 +64,7 @@ class Supervisor final : private WorkerListener {
   void finish();
   void on_signal();
   void note_step(std::string_view step);
+  void warn(const std::string& sentence);
 
   // supervisor_watch.cc: what happens while we are up
   void watch();

@@ -28,7 +28,7 @@ void Supervisor::watch() {
   if (monitor && reactor_.add((*monitor)->fd(), EPOLLIN, network_handler_)) {
     monitor_ = std::move(*monitor);
   } else {
-    log::warning("changes of rules and links can't be watched; they are looked at every 5 s");
+    warn("changes of rules and links can't be watched; they are looked at every 5 s");
   }
   const int fd = tools_.firewall->monitor_fd();
   firewall_watched_ = fd >= 0 && reactor_.add(fd, EPOLLIN, firewall_handler_);
@@ -39,6 +39,7 @@ void Supervisor::on_tick() {
   pool_.reap();
   pool_.tick();
   if (notifier_.watchdog_interval()) notifier_.alive();
+  if (session_.on_tick) session_.on_tick();
   if (phase_ != Phase::Up) return;
   ++ticks_;
   if (!firewall_watched_) look_after_firewall();

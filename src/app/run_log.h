@@ -1,0 +1,38 @@
+#pragma once
+// Where log lines go: a writer of its own for the terminal or the journal, or a bounded file of the
+// state directory for a daemon without either.
+#include <optional>
+
+#include "app/log_writer.h"
+#include "app/state_dir.h"
+#include "base/error.h"
+
+namespace proxyvpn::app {
+
+class RunLog {
+ public:
+  static constexpr std::uint64_t kLargestFile = 1 << 20;  // then it becomes the old one
+
+  // To stderr.
+  static Result<RunLog> to_terminal();
+  // To kLogName in `directory` (which outlives it), or nowhere without one.
+  static Result<RunLog> to_file(const StateDir* directory);
+
+  // For log::set_output() in this process and its children.
+  [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
+  // Moves a file that has grown too long aside. To be called now and then.
+  void trim() noexcept;
+  // True when there is a file and something is in it.
+  [[nodiscard]] bool has_lines() const noexcept;
+  // Sends this process's lines to stderr again and waits a moment for what is in the pipe.
+  void finish() noexcept;
+
+ private:
+  RunLog(LogWriter writer, UniqueFd file, const StateDir* directory)
+      : writer_(std::move(writer)), file_(std::move(file)), directory_(directory) {}
+  LogWriter writer_;
+  UniqueFd file_;
+  const StateDir* directory_ = nullptr;
+};
+
+}  // namespace proxyvpn::app
