@@ -50,6 +50,7 @@ TEST_F(RoutingNetns, SnapshotSeesWhatIpSees) {
   EXPECT_TRUE(link("mac0").has_lower);
   EXPECT_FALSE(link("mac0").up);
   EXPECT_EQ("tun", link("tun0").kind);
+  EXPECT_EQ(std::vector<std::uint32_t>{link("eth0").index}, snapshot->default_route_links);
 
   std::vector<std::string> addresses;
   for (const AddressInfo& one : snapshot->addresses)
