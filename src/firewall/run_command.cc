@@ -99,6 +99,10 @@ struct ChildEnds {
     give_up(ends.report, errno);
   if (::chdir("/") < 0) give_up(ends.report, errno);
   raise_ambient_net_admin();
+  // Whatever the caller has inherited or forgotten to mark; before Linux 5.11 it is marked already
+  // or it stays (close_range(2), the raw call because of older C libraries).
+  constexpr unsigned kMarkOnly = 4;  // CLOSE_RANGE_CLOEXEC
+  (void)::syscall(SYS_close_range, 3U, ~0U, kMarkOnly);
   ::execve(path, arguments, environment);
   give_up(ends.report, errno);
 }
