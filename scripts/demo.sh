@@ -93,6 +93,8 @@ start_on() {
 # cable MACHINE ADDRESS4/LEN ROUTER4 ADDRESS6/LEN ROUTER6: the router is where this script runs.
 cable() {
   ip netns add "$1"
+  # Addresses are usable, and stay as they are, from the first moment.
+  [ "$ipv6" = no ] || on "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
   ip link add "to-$1" type veth peer name eth0 netns "$1"
   ip address add "$3/24" dev "to-$1"
   ip link set "to-$1" up
@@ -282,10 +284,11 @@ refused() {
   printf '   %-34s %s %s(%d ms)%s\n' "$what" "$(tail -n 1 <<<"$answer" | sed 's/^bash: line [0-9]*: //')" "$dim" "$took" "$plain"
 }
 
-attempts() {
-  refused "curl http://$web4/" fetch "http://$web4/"
-  [ "$ipv6" = no ] || refused "curl http://[$web6]/" fetch "http://[$web6]/"
-  refused "curl --interface eth0 ..." fetch --interface eth0 "http://$web4/"
+attempts() { # [curl option ...]
+  refused "curl http://$web4/" fetch "$@" "http://$web4/"
+  [ "$ipv6" = no ] || refused "curl http://[$web6]/" fetch "$@" "http://[$web6]/"
+  # Bound to the uplink, past the routing: the kernel may drop this before there is anything to refuse.
+  refused "curl --interface eth0 ..." fetch --interface eth0 --connect-timeout 1 "http://$web4/"
   refused "a UDP packet" on pc bash -c "echo hello >/dev/udp/$web4/9"
   no_clear_packets
 }
@@ -313,7 +316,8 @@ daemon_dies() {
   title "proxyvpn itself is killed (SIGKILL): the machine stays shut"
   kill -KILL "$daemon_pid"
   wait "$daemon_pid" 2>/dev/null || true
-  attempts
+  # Nobody is left to answer: packets may be dropped rather than refused.
+  attempts --connect-timeout 1
 }
 
 down() {
