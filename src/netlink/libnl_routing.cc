@@ -324,6 +324,12 @@ Result<> LibnlRouting::read_rules(Snapshot& snapshot) {
   return {};
 }
 
+// Both families point to the same few links; a restarted dump finds them again.
+void note_device(const ListedRoute& route, std::vector<std::uint32_t>& links) {
+  const bool known = std::find(links.begin(), links.end(), route.device) != links.end();
+  if (route.device != 0 && !known) links.push_back(route.device);
+}
+
 // Looked at one by one and most not kept: a router has a million.
 Result<> LibnlRouting::read_routes(Snapshot& snapshot, Family family,
                                    std::set<std::uint32_t>& tables) {
@@ -341,10 +347,7 @@ Result<> LibnlRouting::read_routes(Snapshot& snapshot, Family family,
     if (route->protocol != kProtocolId) tables.insert(route->table);
     if (is_default_route(*route)) {
       has_default = true;
-      // Both families point to the same few links; a restarted dump finds them again.
-      auto& links = snapshot.default_route_links;
-      const bool known = std::find(links.begin(), links.end(), route->device) != links.end();
-      if (route->device != 0 && !known) links.push_back(route->device);
+      note_device(*route, snapshot.default_route_links);
     }
     if (snapshot.routes.size() >= kMaxRouteTexts) return;
     auto text = foreign_table_route_text(answer, device_name);
