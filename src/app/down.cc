@@ -44,19 +44,20 @@ void add_name(std::vector<std::string>& names, const std::string& name) {
   }
 }
 
-// What a dead daemon's note says about its device, if it says anything.
-std::string noted_tun(const StateDir& directory) {
+// What a dead daemon's note says, if it says anything.
+StateFile note_in(const StateDir& directory) {
   const auto text = directory.read_file(kStateName, kMaxStateFile);
   if (!text) return {};
-  const auto state = parse_state(*text);
-  return state ? state->tun_name : std::string();
+  return parse_state(*text).value_or(StateFile{});
 }
 
-void remove_files(const StateDir& directory, bool keep) {
+void remove_files(StateDir& directory, const StateFile& note, bool keep) {
   if (InstanceLock::holder(directory)) return;  // somebody starts at this moment
   std::vector<const char*> names = {kControlName, kLockName};
   if (!keep) names.insert(names.end(), {kStateName, kLogName, kOldLogName});
   for (const char* name : names) static_cast<void>(directory.remove_file(name));
+  if (note.made_directory) directory.inherit();
+  directory.remove_if_made();
 }
 
 struct Daemons {
@@ -72,12 +73,13 @@ Daemons stop_daemons(const Config& config) {
   Daemons result;
   add_name(result.tun_names, config.tun_name);
   for (const auto& path : candidate_state_dirs(config.state_dir, ::geteuid())) {
-    const auto directory = StateDir::open_existing(path);
+    auto directory = StateDir::open_existing(path);
     if (!directory) {
       if (directory.error().code == Code::Permission) result.problem = directory.error();
       continue;
     }
-    add_name(result.tun_names, noted_tun(*directory));
+    const StateFile note = note_in(*directory);
+    add_name(result.tun_names, note.tun_name);
     const auto stopped = stop_daemon(*directory, say);
     if (!stopped) {
       result.problem = stopped.error();
@@ -87,7 +89,7 @@ Daemons stop_daemons(const Config& config) {
     result.found = result.found || stopped->found;
     result.forced = result.forced || stopped->forced;
     result.left_shut = result.left_shut || stopped->left_shut;
-    if (stopped->found || !config.state_dir_given) remove_files(*directory, config.keep_logs);
+    remove_files(*directory, note, config.keep_logs);
   }
   return result;
 }

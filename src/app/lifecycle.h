@@ -84,6 +84,8 @@ class Lifecycle {
   [[nodiscard]] tun::TunQueues& tun() noexcept { return tun_; }
   // True when up() found a killswitch of a crashed run in force.
   [[nodiscard]] bool adopted() const noexcept { return adopted_; }
+  // True when the machine had been shut on purpose.
+  [[nodiscard]] bool was_locked() const noexcept { return was_locked_; }
   [[nodiscard]] static int step_count() noexcept { return static_cast<int>(kSteps.size()); }
 
   // Replaces the policy in force, keeping what was up before us alive. No change is no call.

@@ -23,6 +23,7 @@
 #include "app/sandbox.h"
 #include "app/signals.h"
 #include "app/state_dir.h"
+#include "app/state_file.h"
 #include "app/supervisor.h"
 #include "base/log.h"
 
@@ -76,6 +77,10 @@ Result<Place> take_place(const Config& config, Launcher& launcher) {
     warn(lock.error());
     return place;
   }
+  // A crashed run's note: an empty directory too many is all that can come of a wrong one.
+  const auto note = directory->read_file(kStateName, kMaxStateFile);
+  const auto state = note ? parse_state(*note) : Result<StateFile>{};
+  if (state && state->made_directory) directory->inherit();
   place.directory = std::move(*directory);
   place.lock = std::move(*lock);
   return place;

@@ -38,6 +38,8 @@ class StateDir {
   [[nodiscard]] int fd() const noexcept { return directory_.get(); }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] bool made_by_us() const noexcept { return made_; }
+  // A run before made it and could not remove it.
+  void inherit() noexcept { made_ = true; }
 
   // Replaces a file as a whole (temporary file, rename(2)), mode 0640.
   Result<> write_file(const std::string& name, std::string_view content) const;

@@ -36,6 +36,10 @@ bool take(StateFile& state, std::string_view key, std::string_view value) {
   if (!plain(value)) return false;
   if (key == "pid") return read_number(value, state.pid);
   if (key == "started") return read_number(value, state.started);
+  if (key == "made-directory") {
+    state.made_directory = value == "yes";
+    return value == "yes" || value == "no";
+  }
   if (key == "step") state.step = value;
   if (key == "proxy") state.proxy = value;
   if (key == "tun") {
@@ -50,7 +54,8 @@ bool take(StateFile& state, std::string_view key, std::string_view value) {
 std::string to_text(const StateFile& state) {
   return std::string(kHeader) + "\npid=" + std::to_string(state.pid) +
          "\nstarted=" + std::to_string(state.started) + "\nstep=" + safe(state.step) +
-         "\ntun=" + safe(state.tun_name) + "\nproxy=" + safe(state.proxy) + "\n";
+         "\ntun=" + safe(state.tun_name) + "\nproxy=" + safe(state.proxy) +
+         "\nmade-directory=" + (state.made_directory ? "yes" : "no") + "\n";
 }
 
 Result<StateFile> parse_state(std::string_view text) {

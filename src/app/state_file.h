@@ -18,7 +18,8 @@ struct StateFile {
   std::int64_t started = 0;  // seconds since the epoch
   std::string step;          // the bring-up step that is about to be taken, or "up"
   std::string tun_name;
-  std::string proxy;  // without credentials
+  std::string proxy;            // without credentials
+  bool made_directory = false;  // the state directory is ours to remove
   friend bool operator==(const StateFile&, const StateFile&) = default;
 };
 

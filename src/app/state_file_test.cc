@@ -12,6 +12,7 @@ StateFile example() {
   state.step = "TUN device";
   state.tun_name = "tun0";
   state.proxy = "http://alice@proxy.example:8080";
+  state.made_directory = true;
   return state;
 }
 

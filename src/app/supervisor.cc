@@ -108,6 +108,7 @@ int Supervisor::run() {
     return 1;
   }
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
+  note_step("starting");
   start();
   while (phase_ != Phase::Done) {
     if (reactor_.turn()) continue;
@@ -134,6 +135,7 @@ void Supervisor::note_step(std::string_view step) {
   state.step = step;
   state.tun_name = session_.config.tun_name;
   state.proxy = connect::redacted(session_.config.proxy);
+  state.made_directory = directory_->made_by_us();
   const auto written = directory_->write_file(kStateName, to_text(state));
   if (!written && !note_failure_told_) {
     note_failure_told_ = true;
@@ -185,7 +187,10 @@ void Supervisor::fail_start(const std::string& reason) {
   launcher_.complain("proxyvpn: error: " + reason);
   if (lifecycle_.adopted()) {
     launcher_.complain(
-        "proxyvpn: the machine stays shut, as an earlier run left it: `proxyvpn down` opens it");
+        lifecycle_.was_locked()
+            ? "proxyvpn: the machine stays shut, as it was found: `proxyvpn unlock` opens it"
+            : "proxyvpn: the machine stays shut, as a crashed run left it: `proxyvpn down` opens "
+              "it");
   }
   stop(reason);
 }
