@@ -53,7 +53,7 @@ void RunLog::trim() noexcept {
   while (old && ::copy_file_range(file_.get(), &from, old.get(), nullptr, kLargestFile, 0) > 0) {
   }
   // Also when the copy failed (a full disk): the log must not grow.
-  static_cast<void>(::ftruncate(file_.get(), 0));
+  [[maybe_unused]] const int rc = ::ftruncate(file_.get(), 0);
 }
 
 bool RunLog::has_lines() const noexcept { return size_of(file_.get()) != 0; }
