@@ -16,12 +16,13 @@ namespace {
 constexpr mode_t kDirectoryMode = 02750;  // what is made in it has its group
 constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-// ELOOP and ENOTDIR of open(2) with O_NOFOLLOW|O_DIRECTORY read badly for a person.
-std::string open_problem(const std::string& path, int err) {
+tl::unexpected<Error> open_problem(const std::string& path, int err) {
+  // ELOOP and ENOTDIR of open(2) with O_NOFOLLOW|O_DIRECTORY read badly for a person.
   if (err == ELOOP || err == ENOTDIR) {
-    return "state directory " + path + " is a symbolic link or not a directory";
+    return fail(Code::Permission,
+                "state directory " + path + " is a symbolic link or not a directory");
   }
-  return "state directory " + path;
+  return fail_errno(err, "state directory " + path);
 }
 
 Result<> judge(const struct stat& info, const std::string& path) {
@@ -70,7 +71,7 @@ Result<StateDir> StateDir::open_or_make(const std::string& path) {
     return fail_errno(errno, "making state directory " + path);
   }
   UniqueFd directory(::open(path.c_str(), kDirectoryFlags));
-  if (!directory) return fail_errno(errno, open_problem(path, errno));
+  if (!directory) return open_problem(path, errno);
   if (made) {
     const auto group = install_group();
     if (group && ::fchown(directory.get(), static_cast<uid_t>(-1), *group) != 0) {
@@ -88,7 +89,7 @@ Result<StateDir> StateDir::open_or_make(const std::string& path) {
 
 Result<StateDir> StateDir::open_existing(const std::string& path) {
   UniqueFd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) return fail_errno(errno, open_problem(path, errno));
+  if (!directory) return open_problem(path, errno);
   return StateDir(std::move(directory), path, false);
 }
 

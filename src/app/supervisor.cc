@@ -75,7 +75,8 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
       finish_timer_([this] {
         pool_.kill_all();
         finish();
-      }) {
+      }),
+      watchdog_([this] { feed_watchdog(); }) {
   pool_.set_socket_maker(
       [this](Family family, unsigned count) { return make_sockets(family, count); });
 }
@@ -109,6 +110,7 @@ int Supervisor::run() {
   }
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   note_step("starting");
+  feed_watchdog();
   start();
   while (phase_ != Phase::Done) {
     if (reactor_.turn()) continue;
@@ -169,6 +171,13 @@ void Supervisor::start() {
   if (auto hook = after(Lifecycle::step_count() + 1, "workers"); !hook) {
     return fail_start(hook.error().message);
   }
+}
+
+void Supervisor::feed_watchdog() {
+  const auto interval = notifier_.watchdog_interval();
+  if (!interval) return;
+  notifier_.alive();
+  watchdog_.arm(reactor_.timers(), Clock::now() + *interval);
 }
 
 void Supervisor::became_ready() {

@@ -58,6 +58,7 @@ class Supervisor final : private WorkerListener {
   void start();
   Result<> after(int number, std::string_view name);
   [[nodiscard]] bool hangup_ends() const noexcept;
+  void feed_watchdog();
   void became_ready();
   void stop(const std::string& why);
   void fail_start(const std::string& reason);
@@ -112,6 +113,7 @@ class Supervisor final : private WorkerListener {
   event::Timer network_timer_;
   event::Timer resolve_timer_;
   event::Timer finish_timer_;
+  event::Timer watchdog_;
 
   Phase phase_ = Phase::Starting;
   bool committed_ = false;

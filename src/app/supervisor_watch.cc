@@ -38,7 +38,6 @@ void Supervisor::on_tick() {
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   pool_.reap();
   pool_.tick();
-  if (notifier_.watchdog_interval()) notifier_.alive();
   if (session_.on_tick) session_.on_tick();
   if (phase_ != Phase::Up) return;
   ++ticks_;
