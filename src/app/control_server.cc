@@ -173,10 +173,12 @@ void ControlServer::answer(Client& client) {
   if (client.request.state() == RequestReader::State::Invalid) {
     client.output = error_reply(client.request.problem());
   } else if (!may_command(client.peer, access_)) {
-    client.output = error_reply(
-        "user " + std::to_string(client.peer.uid) + " may not command this proxyvpn: only user " +
-        std::to_string(access_.owner) + ", root" +
-        (access_.group ? std::string(" and members of the group ") + kInstallGroup : "") + " may");
+    client.output =
+        error_reply("user " + std::to_string(client.peer.uid) +
+                    " may not command this proxyvpn: only user " + std::to_string(access_.owner) +
+                    (access_.group ? std::string(", root and members of the group ") + kInstallGroup
+                                   : std::string(" and root")) +
+                    " may");
     log::warning("a command was refused",
                  {{"user", client.peer.uid}, {"process", client.peer.pid}});
   } else {

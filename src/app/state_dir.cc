@@ -214,7 +214,8 @@ Result<InstanceLock> InstanceLock::take(const StateDir& directory) {
 }
 
 std::optional<pid_t> InstanceLock::holder(const StateDir& directory) {
-  UniqueFd file(::openat(directory.fd(), kLockName, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  UniqueFd file(
+      ::openat(directory.fd(), kLockName, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file) return std::nullopt;
   struct flock lock {};
   lock.l_type = F_WRLCK;

@@ -1,0 +1,170 @@
+#include "app/worker_pool.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace proxyvpn::app {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A data plane of a few lines: says Ready, does what the byte in its "TUN" tells, ends on Stop.
+struct Script {
+  bool crash = false;
+  bool garbage = false;
+  bool deaf = false;
+  unsigned sockets = 0;
+};
+
+void wait_readable(int fd) {
+  pollfd waiting{fd, POLLIN, 0};
+  ::poll(&waiting, 1, -1);
+}
+
+int play(const Script& script, EngineConfig config) {
+  const int channel = config.channel.get();
+  config.stats->flows_total.fetch_add(1);
+  send_message(channel, encode(ToSupervisor(Ready{})));
+  if (script.crash) ::raise(SIGKILL);
+  if (script.garbage) ::send(channel, "\xff\xff\xff", 3, 0);
+  if (script.sockets != 0) {
+    NeedSockets need{Family::V4, static_cast<std::uint8_t>(script.sockets)};
+    send_message(channel, encode(ToSupervisor(need)));
+  }
+  for (;;) {
+    wait_readable(channel);
+    const auto received = receive_message(channel);
+    if (received.status == Received::Status::Closed) return 0;
+    if (script.deaf || received.status == Received::Status::Nothing) continue;
+    const auto message = decode_to_worker(received.bytes);
+    if (!message) return 3;
+    if (std::holds_alternative<Stop>(*message)) return 0;
+    if (const auto* sockets = std::get_if<Sockets>(&*message)) {
+      // What came is told by a word that the pool passes on.
+      if (sockets->count == received.descriptors.size() && sockets->count == script.sockets) {
+        send_message(channel, encode(ToSupervisor(ProxyBack{})));
+      }
+    }
+    if (const auto* list = std::get_if<ProxyAddresses>(&*message)) {
+      if (list->endpoints.size() == 2) send_message(channel, encode(ToSupervisor(Resolve{})));
+    }
+  }
+}
+
+class WorkerPoolTest : public ::testing::Test, public WorkerListener {
+ protected:
+  WorkerPoolTest() {
+    tun.queues.emplace_back(::dup(2));
+    setup.log_fd = 2;
+    setup.run = [this](EngineConfig config) { return play(script, std::move(config)); };
+    setup.make_sockets = [](Family, unsigned count) {
+      std::vector<UniqueFd> sockets;
+      for (unsigned i = 0; i < count; ++i) sockets.emplace_back(::dup(2));
+      return sockets;
+    };
+  }
+  void start() {
+    pool = std::make_unique<WorkerPool>(reactor, std::move(setup), *this);
+    ASSERT_TRUE(pool->start(tun, {parse_endpoint("192.0.2.1:80").value()}).has_value());
+  }
+  // Turns until `count` events came; bounded by time only when something is broken.
+  void until(std::size_t count) {
+    const TimePoint end = Clock::now() + seconds(20);
+    while (events.size() < count && Clock::now() < end) {
+      reactor.turn(milliseconds(5));
+      pool->reap();
+    }
+  }
+  void on_ready(unsigned) override { events.push_back("ready"); }
+  void on_proxy_lost(unsigned, const ProxyLost&) override { events.push_back("lost"); }
+  void on_proxy_back(unsigned) override { events.push_back("back"); }
+  void on_resolve(unsigned) override { events.push_back("resolve"); }
+  void on_death(unsigned, const std::string& how, unsigned in_a_row, Duration) override {
+    events.push_back("death " + std::to_string(in_a_row) + ": " + how);
+    script = {};  // its successor behaves
+  }
+  void on_all_gone() override { events.push_back("gone"); }
+
+  event::Reactor reactor = event::Reactor::open().value();
+  tun::TunQueues tun;
+  WorkerSetup setup;
+  Script script;
+  std::unique_ptr<WorkerPool> pool;
+  std::vector<std::string> events;
+};
+
+TEST_F(WorkerPoolTest, StartsAndStops) {
+  start();
+  until(1);
+  EXPECT_EQ(1u, pool->running());
+  EXPECT_EQ(1u, pool->totals().flows_total);
+  pool->stop(seconds(10));
+  until(2);
+  EXPECT_THAT(events, ElementsAre("ready", "gone"));
+  EXPECT_EQ(0u, pool->running());
+}
+
+TEST_F(WorkerPoolTest, ADeadWorkerIsFollowedByAnother) {
+  script.crash = true;
+  start();
+  until(3);
+  EXPECT_THAT(events, ElementsAre("ready", "death 1: was killed by SIGKILL", "ready"));
+  EXPECT_EQ(1u, pool->running());
+  EXPECT_EQ(2u, pool->totals().flows_total);  // the dead one counts
+}
+
+TEST_F(WorkerPoolTest, GarbageIsAnsweredWithDeath) {
+  script.garbage = true;
+  start();
+  until(3);
+  EXPECT_THAT(events, ElementsAre("ready", HasSubstr("SIGKILL"), "ready"));
+}
+
+TEST_F(WorkerPoolTest, SocketsComeInTheNumberAskedFor) {
+  script.sockets = 32;
+  start();
+  until(2);
+  EXPECT_THAT(events, ElementsAre("ready", "back"));
+}
+
+TEST_F(WorkerPoolTest, NewAddressesReachTheWorker) {
+  start();
+  until(1);
+  pool->set_proxies({parse_endpoint("192.0.2.1:80").value(), parse_endpoint("[::1]:80").value()});
+  until(2);
+  EXPECT_THAT(events, ElementsAre("ready", "resolve"));
+}
+
+TEST_F(WorkerPoolTest, ADeafWorkerIsKilledAtTheStop) {
+  script.deaf = true;
+  start();
+  until(1);
+  pool->stop(milliseconds(1));
+  until(2);
+  EXPECT_THAT(events, ElementsAre("ready", "gone"));
+}
+
+TEST_F(WorkerPoolTest, AHungWorkerIsKilledByTicks) {
+  start();
+  until(1);
+  for (unsigned i = 0; i <= BeatWatch::kPatience; ++i) pool->tick();
+  until(3);
+  EXPECT_THAT(events, ElementsAre("ready", HasSubstr("SIGKILL"), "ready"));
+}
+
+TEST_F(WorkerPoolTest, AWorkerThatMayNotBeConfinedDoesNotRun) {
+  setup.enter_sandbox = [](std::span<const int>) -> Result<> {
+    return fail(Code::Permission, "no");
+  };
+  start();
+  until(1);
+  EXPECT_THAT(events.front(), HasSubstr("ended with status 1"));
+}
+
+}  // namespace
+}  // namespace proxyvpn::app
