@@ -141,18 +141,22 @@ TEST_F(Auth, TunnelsUnderWayNeverShareANonce) {
 }
 
 TEST_F(Auth, ColdBurstOfBasicEndsWithANonceForEach) {
-  std::vector<std::string> sent;
-  for (int i = 0; i < 50; ++i) sent.push_back(authorization());
-  std::set<std::string> answers;
-  std::vector<std::string> answered;
-  for (int i = 0; i < 50; ++i) {
-    ASSERT_EQ("", challenge({digest("n" + std::to_string(i))}, sent[static_cast<std::size_t>(i)]));
-    answered.push_back(authorization());
-    EXPECT_EQ("n" + std::to_string(i) + "/1", nonce_and_count(answered.back()));
+  std::vector<std::string> sent(50);
+  for (auto& value : sent) value = authorization();
+  std::vector<std::string> expected;
+  std::vector<std::string> answers;
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    const std::string nonce = "n" + std::to_string(i);
+    challenge({digest(nonce)}, sent[i]);
+    sent[i] = authorization();
+    expected.push_back(nonce + "/1");
+    answers.push_back(nonce_and_count(sent[i]));
   }
-  for (const auto& answer : answered) authenticator_->release(answer, true, "");
-  for (int i = 0; i < 50; ++i) answers.insert(nonce_and_count(authorization()));
-  EXPECT_EQ(50u, answers.size());
+  EXPECT_EQ(expected, answers);
+  for (const auto& answer : sent) authenticator_->release(answer, true, "");
+  std::set<std::string> later;
+  for (std::size_t i = 0; i < sent.size(); ++i) later.insert(nonce_and_count(authorization()));
+  EXPECT_EQ(sent.size(), later.size());
   EXPECT_EQ("", authorization());
 }
 
@@ -197,6 +201,7 @@ TEST_F(Auth, StaleWithTheSameNonceGoesOnCounting) {
   learn("n1");
   ASSERT_EQ("", challenge({digest("n1", ", stale=true")}, authorization()));
   EXPECT_EQ("n1/3", nonce_and_count(authorization()));
+  EXPECT_EQ("", authorization());  // it is leased, not idle as well
 }
 
 TEST_F(Auth, NonceThatWorkedBeforeIsTakenForStaleOnce) {
