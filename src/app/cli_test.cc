@@ -208,10 +208,10 @@ TEST(CommandLine, AProxyThatCannotBeUsedIsNamed) {
       {{"--proxy-host", "h", "--proxy-port", "70000"}, "--proxy-port '70000'"},
       {{"--proxy-host", "http://h", "--proxy-port", "1"}, "use --proxy-url"},
       {{"--proxy-host", "", "--proxy-port", "1"}, "--proxy-host ''"},
-      {{"--proxy-url", "http://h:0"}, "--proxy-url"},
+      {{"--proxy-url", "http://h:0"}, "proxy URL"},
       {{"--proxy-url", "http://h:70000"}, "70000"},
-      {{"--proxy-url", "ftp://h:1"}, "ftp"},
-      {{"--proxy-url", "http://"}, "--proxy-url"},
+      {{"--proxy-url", "ftp://h:1"}, "its scheme is not http"},
+      {{"--proxy-url", "http://"}, "proxy URL"},
       {{"--verbose"}, "no proxy is given"},
   };
   for (const auto& item : cases) {

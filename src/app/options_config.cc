@@ -45,8 +45,7 @@ Result<connect::ProxyUrl> parse_where(UpFlags& flags) {
   if (flags.proxy_url) {
     auto url = connect::parse_proxy_url(*flags.proxy_url);
     wipe(*flags.proxy_url);
-    if (!url) return wrap(url.error(), "--proxy-url");
-    return url;
+    return url;  // its errors name the URL, and never show it
   }
   if (flags.proxy_host) return parse_host_and_port(flags);
   return fail(

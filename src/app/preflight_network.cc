@@ -204,6 +204,14 @@ void check_resolvers(const Config& config, const HostFacts& facts, Findings& fin
                               facts.resolvers_error->message + "; name them with --dns");
     return;
   }
+  for (const auto& resolver : allowed_resolvers(config, facts)) {
+    if (config.tun_cidr.contains(resolver) ||
+        (proxies_ipv6(config, facts) && config.tun_cidr6->contains(resolver))) {
+      findings.errors.push_back("the resolver " + to_string(resolver) +
+                                " lies within the TUN's own network; choose another one with "
+                                "--tun-cidr or --tun-cidr6");
+    }
+  }
   if (!config.killswitch) return;  // names are looked up as before
   const auto& system = facts.resolvers;
   if (config.dns.empty()) {

@@ -156,6 +156,9 @@ const std::vector<Case>& error_cases() {
          f.resolvers_error = Error{Code::Permission, EACCES, "/etc/resolv.conf: denied"};
        },
        {"/etc/resolv.conf: denied", "--dns"}},
+      {"a resolver within the TUN",
+       [](Config&, HostFacts& f) { f.resolvers.servers.push_back(ip("10.255.255.2")); },
+       {"resolver 10.255.255.2", "--tun-cidr"}},
       {"no egress hook",
        [](Config& c, HostFacts& f) {
          c.egress_guard = true;

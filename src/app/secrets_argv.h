@@ -18,7 +18,8 @@ std::vector<std::string> take_arguments(int argc, char** argv);
 // overwritten in place in the same way. Not getenv(3)'s copy: the memory of the process itself.
 std::optional<std::string> take_variable(char** environment, std::string_view name);
 
-// A text for people with the password of every user:password@host in it replaced by "***".
+// A text for people with the password of every user:password@host in it replaced by "***". The
+// example that our own texts show, http://user:pass@host:port, stays.
 std::string redact(std::string_view text);
 
 }  // namespace proxyvpn::app

@@ -82,6 +82,7 @@ TEST(Redact, HidesThePasswordOfEveryUrlInAText) {
   EXPECT_EQ(redact("bad URL 'http://a:secret@b:1' and http://c:hidden@d"),
             "bad URL 'http://a:***@b:1' and http://c:***@d");
   EXPECT_EQ(redact("--mtu '9': must be more"), "--mtu '9': must be more");
+  EXPECT_EQ(redact("give http://user:pass@host:port"), "give http://user:pass@host:port");
   EXPECT_EQ(redact(""), "");
 }
 
