@@ -1,6 +1,11 @@
 // The back ends that run commands, against a real kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "firewall/command_firewall.h"
 #include "firewall/netns_fixture.h"
@@ -120,6 +125,45 @@ TEST_P(CommandNetns, LeavesTheRulesOfOthersAlone) {
   EXPECT_EQ(before, text_of(save));
 }
 
+// Permitted, not even effective: what a binary with a file capability has between its calls.
+void become_ordinary_user_with_net_admin() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]{};
+  data[0].permitted = 1U << CAP_NET_ADMIN;
+  const bool done = ::prctl(PR_SET_KEEPCAPS, 1) == 0 && ::setresgid(65534, 65534, 65534) == 0 &&
+                    ::setresuid(65534, 65534, 65534) == 0 &&
+                    ::syscall(SYS_capset, &header, data) == 0;
+  if (!done) ::_exit(99);
+}
+
+TEST_P(CommandNetns, WorksForAnOrdinaryUserWithTheCapability) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    become_ordinary_user_with_net_admin();
+    auto firewall = open_firewall(GetParam());
+    const bool done = firewall && (*firewall)->install(policy_of(Mode::Guarded, true)) &&
+                      (*firewall)->intact().value_or(false) && (*firewall)->remove();
+    ::_exit(done ? 0 : (firewall ? 1 : 2));
+  }
+  int status = -1;
+  ASSERT_EQ(child, ::waitpid(child, &status, 0));
+  // iptables-legacy wants root's lock file and a raw socket: it says so instead.
+  EXPECT_EQ(GetParam() == Backend::IptablesLegacy ? 2 : 0, WEXITSTATUS(status));
+}
+
+TEST_P(CommandNetns, SaysWhenItMayNot) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool done =
+        ::setresgid(65534, 65534, 65534) == 0 && ::setresuid(65534, 65534, 65534) == 0;
+    auto firewall = open_firewall(GetParam());
+    ::_exit(done && !firewall && firewall.error().code == Code::Permission ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(child, ::waitpid(child, &status, 0));
+  EXPECT_EQ(0, WEXITSTATUS(status));
+}
+
 TEST_P(CommandNetns, SaysWhatItRefuses) {
   Policy policy = policy_of(Mode::Guarded, true);
   policy.inside_links = {"a b"};
@@ -139,6 +183,68 @@ INSTANTIATE_TEST_SUITE_P(Backends, CommandNetns,
                          ::testing::Values(Backend::NftCommand, Backend::IptablesNft,
                                            Backend::IptablesLegacy),
                          backend_name);
+
+struct Crossing {
+  Backend before;
+  Backend after;
+};
+class Leftovers : public NetnsTest, public ::testing::WithParamInterface<Crossing> {};
+
+// One back end's rules after a crash, found, replaced and removed through another.
+TEST_P(Leftovers, AreTakenAway) {
+  const std::string clean = everything();
+  const auto crash = [] {
+    auto firewall = opened(GetParam().before);
+    ASSERT_EQ("ok", outcome(firewall->install(Policy{})));
+  };
+  crash();
+  auto firewall = opened(GetParam().after);
+  EXPECT_EQ(Presence::Orphan, firewall->presence().value_or(Presence::Absent));
+  ASSERT_EQ("ok", outcome(firewall->remove()));
+  EXPECT_EQ(Presence::Absent, firewall->presence().value_or(Presence::Owned));
+  EXPECT_EQ(clean, everything());
+  ASSERT_EQ("ok", outcome(firewall->install(Policy{})));
+  const std::string alone = everything();
+  ASSERT_EQ("ok", outcome(firewall->remove()));
+  crash();
+  ASSERT_EQ("ok", outcome(firewall->install(Policy{})));
+  const std::string owner = " # progname [^\n]*|\tflags [a-z,]*\n\n?";
+  EXPECT_EQ(std::regex_replace(alone, std::regex(owner), ""),
+            std::regex_replace(everything(), std::regex(owner), ""));
+  EXPECT_TRUE(firewall->intact().value_or(false));
+  ASSERT_EQ("ok", outcome(firewall->remove()));
+  EXPECT_EQ(clean, everything());
+}
+
+std::vector<Crossing> crossings() {
+  const std::vector<Backend> all{Backend::Nftables, Backend::NftCommand, Backend::IptablesNft,
+                                 Backend::IptablesLegacy};
+  std::vector<Crossing> found;
+  for (const Backend before : all) {
+    for (const Backend after : all) {
+      if (before != after) found.push_back({before, after});
+    }
+  }
+  return found;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Backends, Leftovers, ::testing::ValuesIn(crossings()), [](const auto& each) {
+      return backend_name({each.param.before, 0}) + "To" + backend_name({each.param.after, 0});
+    });
+
+TEST_F(NetnsTest, IptablesDoesNotStartBesideALiveOwner) {
+  auto owner = opened(Backend::Nftables);
+  ASSERT_EQ("ok", outcome(owner->install(Policy{})));
+  for (const Backend backend : {Backend::IptablesNft, Backend::IptablesLegacy}) {
+    auto firewall = opened(backend);
+    EXPECT_EQ(Presence::Owned, firewall->presence().value_or(Presence::Absent));
+    const auto refused = firewall->install(Policy{});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(Code::Busy, refused.error().code);
+  }
+  EXPECT_TRUE(owner->intact().value_or(false));
+}
 
 class NftCommandNetns : public NetnsTest {};
 

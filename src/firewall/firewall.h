@@ -26,6 +26,8 @@ enum class Presence : std::uint8_t {
   Ours,    // there and owned by this object, or an unowned table that we made (old kernels)
 };
 
+// Needs effective CAP_NET_ADMIN around every call but name() and the two of the monitor. Blocks for
+// as long as the kernel takes: 5 s at most per request to it, 15 s per command that is run.
 class Firewall {
  public:
   virtual ~Firewall() = default;
@@ -36,7 +38,9 @@ class Firewall {
   // there was one before. Adopts an orphan. Reads the table back and fails when it is not there.
   // Code::Busy when another process owns the table.
   virtual Result<> install(const Policy& policy) = 0;
-  // Removes everything of ours, orphans of crashed runs too. Nothing there is success.
+  // Removes everything of ours, orphans of crashed runs too, whatever back end they used (of other
+  // tables than that of the last install(), those with Policy's default name). Nothing there is
+  // success.
   virtual Result<> remove() = 0;
   virtual Result<Presence> presence() = 0;
   // True when the rules in the kernel are those of the last install(). Cheap; used by the monitor.
@@ -51,10 +55,12 @@ class Firewall {
 
 enum class Backend : std::uint8_t { Auto, Nftables, NftCommand, IptablesNft, IptablesLegacy };
 
-// Auto: the first that works of nf_tables by netlink, `nft`, `iptables-nft`, `iptables-legacy`.
-// Commands are run by absolute path from the system's own folders, with a clean environment and
-// CAP_NET_ADMIN raised as ambient capability for the child alone; never through a shell or $PATH.
-// Nothing is changed by opening. Code::Unsupported says what is missing and which package has it.
+// Auto: the first that works of nf_tables by netlink, `nft`, `iptables-nft`, `iptables-legacy`;
+// Code::Permission ends the search, as the later ones guarantee less (command_firewall.h says
+// what). Commands are run by absolute path from the system's own folders, with a clean environment
+// and CAP_NET_ADMIN raised as ambient capability for the child alone; never through a shell or
+// $PATH. Nothing is changed by opening. Code::Unsupported says what is missing and which package
+// has it.
 Result<std::unique_ptr<Firewall>> open_firewall(Backend backend);
 
 // The whole policy as text that `nft -f -` takes (flat form), for --dry-run and the nft back end.

@@ -1,11 +1,12 @@
 #include "firewall/command_firewall.h"
 #include "firewall/firewall.h"
+#include "firewall/leftovers.h"
 #include "firewall/nftnl_firewall.h"
 
 namespace proxyvpn::firewall {
 namespace {
 
-Result<std::unique_ptr<Firewall>> open_one(Backend backend) {
+Result<std::unique_ptr<Firewall>> open_alone(Backend backend) {
   switch (backend) {
     case Backend::Auto:
     case Backend::Nftables:
@@ -19,21 +20,25 @@ Result<std::unique_ptr<Firewall>> open_one(Backend backend) {
   return fail(Code::InvalidArgument, "no such firewall back end");
 }
 
+Result<std::unique_ptr<Firewall>> open_one(Backend backend) {
+  auto opened = open_alone(backend);
+  if (!opened) return opened;
+  return with_leftovers(std::move(*opened), backend);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Firewall>> open_firewall(Backend backend) {
   if (backend != Backend::Auto) return open_one(backend);
   std::string reasons;
-  Code code = Code::Unsupported;
   for (const Backend each :
        {Backend::Nftables, Backend::NftCommand, Backend::IptablesNft, Backend::IptablesLegacy}) {
     auto opened = open_one(each);
-    if (opened) return opened;
-    // Without the right to speak netlink the commands may not either, and say it worse.
-    if (opened.error().code == Code::Permission) code = Code::Permission;
+    // Who may not speak netlink shall raise the capability, not get weaker guarantees by a command.
+    if (opened || opened.error().code == Code::Permission) return opened;
     reasons += (reasons.empty() ? "" : "; ") + opened.error().message;
   }
-  return fail(code, "no firewall can be used here: " + reasons);
+  return fail(Code::Unsupported, "no firewall can be used here: " + reasons);
 }
 
 }  // namespace proxyvpn::firewall
