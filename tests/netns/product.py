@@ -82,7 +82,6 @@ class Product:
         self.lab, self.user = lab, user
         self.binary = os.environ["PROXYVPN_BIN"]
         self.secrets = []          # words that must never be readable; checked at the end
-        self._runs = 0
         if user:
             self._install()
         lab.on_close(self.end_all)
@@ -119,8 +118,8 @@ class Product:
 
     def start(self, *arguments, env=None, user=None, prefix=(), command="up", stdin=subprocess.DEVNULL):
         """Starts `proxyvpn up` and does not wait."""
-        self._runs += 1
-        log, path = self.lab.path("logs", f"up-{self._runs}"), f"{self.lab.work}/notify-{self._runs}"
+        number = len(_daemons) + 1
+        log, path = self.lab.path("logs", f"up-{number}"), f"{self.lab.work}/notify-{number}"
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(path)
         os.chmod(path, 0o777)
@@ -128,7 +127,7 @@ class Product:
         extra = os.environ.get("PROXYVPN_TEST_ARGS", "").split()    # for runs by hand: "--no-offload"
         argv = self.argv(([command] if command else []) + list(map(str, arguments)) + extra, user, prefix)
         self.lab.say("run " + " ".join(argv))
-        with open(log, "wb") as file:
+        with open(log, "ab") as file:    # several write: none may overwrite another's lines
             process = subprocess.Popen(argv, stdin=stdin, stdout=file, stderr=subprocess.STDOUT, cwd="/",
                                        env=self.environment({"NOTIFY_SOCKET": path, **(env or {})}))
         return Daemon(self, process, log, notify)

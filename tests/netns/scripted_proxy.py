@@ -75,7 +75,7 @@ class ScriptedProxy:
             request = read_request(conn, session)
             if request is None:
                 return "no request"
-            if session.peer in self.addresses:
+            if session.peer in self.addresses and self.namespace is not self.lab.host:
                 return "hairpin"         # a tunnel of ours to ourselves: what is in it is not for us
             with self.changed:
                 self.requests.append(request)

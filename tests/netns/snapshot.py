@@ -1,6 +1,7 @@
 """The host's network state as text, to be compared before and after."""
 import difflib
 import os
+import re
 
 
 # Written by the kernel itself, or values that differ from read to read.
@@ -35,11 +36,13 @@ def take(lab, namespace=None):
         "rules": _lines(ns, "ip", "-4", "rule") + _lines(ns, "ip", "-6", "rule"),
         "routes": sorted(_lines(ns, "ip", "-4", "route", "show", "table", "all") +
                          _lines(ns, "ip", "-6", "route", "show", "table", "all")),
-        "links": _lines(ns, "ip", "-d", "link"), "addresses": _lines(ns, "ip", "address"),
+        "links": [re.sub(r"\w+_timer\s+[\d.]+", "", line) for line in _lines(ns, "ip", "-d", "link")], "addresses": _lines(ns, "ip", "address"),
         "nft": _lines(ns, "nft", "-s", "list", "ruleset"), "sysctls": _sysctls(ns),
     }
     for command in ("iptables-legacy-save", "ip6tables-legacy-save"):
-        state[command] = [line for line in _lines(ns, command) if not line.startswith("#")]
+        # A table that was used once stays there with its empty built-in chains: nothing of ours.
+        state[command] = [line for line in _lines(ns, command) if line.startswith("-") or
+                          line.startswith(":") and " ACCEPT " not in line]
     state["state directory"] = sorted(os.path.join(folder, name) for folder, folders, files in os.walk("/run/proxyvpn")
                                       for name in folders + files)
     return state

@@ -42,7 +42,7 @@ def test_row_34(lab):
 def test_row_35(lab):
     """kill -9, time passes, then up: at no moment open, whatever the state directory says."""
     proxy, ours, daemon = scenes.start(lab)
-    for corrupt in ("as it is", "rm -rf /run/proxyvpn/*", "rm -rf /run/proxyvpn", "for f in /run/proxyvpn/*; do test -f $f && echo '\0garbage' > $f; done"):
+    for corrupt in ("as it is", "rm -rf /run/proxyvpn/*", "rm -rf /run/proxyvpn", "for f in /run/proxyvpn/*; do test ! -f $f || echo garbage > $f; done"):
         with lab.capture(proxies=proxy.endpoints):
             with Load(lab, threads=4, udp=True, timeout=0.3) as load:
                 load.wait_proxied()
@@ -136,7 +136,7 @@ def test_row_39(lab):
     """A worker dies: the supervisor keeps the TUN, old flows get RST, a new worker serves at once, the person is told."""
     proxy, ours, daemon = scenes.start(lab)
     index = tun_index(lab)
-    for number in (signal.SIGKILL, signal.SIGSEGV):
+    for number in (signal.SIGKILL,) if product.is_sanitized() else (signal.SIGKILL, signal.SIGSEGV):
         old = client.connect(lab, labs.WEB[0], labs.WHO)
         servers.read_line(old)
         with lab.capture(proxies=proxy.endpoints):
@@ -234,18 +234,20 @@ def test_row_43(lab):
           chain b { type filter hook output priority 400; policy accept; meta mark set 0 accept; }
           chain c { type filter hook postrouting priority 400; policy accept; accept; }
           chain d { type filter hook output priority -300; policy accept; notrack; }
-        }
-        table ip hostile4 {
-          chain n { type nat hook output priority dstnat; udp dport 53 dnat to 203.0.113.54; }
         }""")
-    servers.Dns(lab, addresses=labs.OTHER_DNS)
+    others = servers.Dns(lab, addresses=labs.OTHER_DNS)
     with lab.capture(proxies=proxy.endpoints):
         for result in both(lab, labs.WEB, timeout=3):
             assert result.kind != DIRECT, result
         assert client.udp(lab, labs.WEB[0], 443) not in ("SENT", "REPLY")
-        assert client.dns(lab, labs.DNS[0]) != "REPLY", "a foreign DNAT sent DNS to another resolver"
-    lab.host.run(["nft", "delete", "table", "inet", "hostile"])
-    lab.host.run(["nft", "delete", "table", "ip", "hostile4"])
+        lab.host.run(["nft", "delete", "table", "inet", "hostile"])
+        lab.host.run(["nft", "-f", "-"], input="""
+            table ip hostile4 {
+              chain n { type nat hook output priority -100; udp dport 53 dnat to 203.0.113.54; }
+            }""")
+        client.dns(lab, labs.DNS[0])
+        assert not others.queries, "a foreign DNAT sent DNS to another resolver"
+        lab.host.run(["nft", "delete", "table", "ip", "hostile4"])
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     scenes.finish(ours, daemon)
 

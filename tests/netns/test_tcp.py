@@ -225,16 +225,23 @@ def test_churn(lab):
     proxy, ours, daemon = scenes.start(lab)
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     many(lab, 200)
-    before = {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in ours.workers(daemon.pid)}
+
+    def fds():
+        return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in ours.workers(daemon.pid)}
+    wait_until(lambda: proxy.open_tunnels == 0, 20, "every tunnel at the proxy is closed")
+    before = fds()
     memory = _memory(ours, daemon)
     for _ in range(4):
         many(lab, 450)
     wait_until(lambda: proxy.open_tunnels == 0, 20, "every tunnel at the proxy is closed")
 
     def back():
-        now = {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in ours.workers(daemon.pid)}
+        now = fds()
         return now.keys() == before.keys() and all(now[p] <= before[p] + 40 for p in now)
-    wait_until(back, 20, f"descriptors are back: {before}")
+    try:
+        wait_until(back, 20, "descriptors are back")
+    except AssertionError:
+        raise AssertionError(f"descriptors per worker: before {before}, after {fds()}") from None
     growth = _memory(ours, daemon) - memory
     assert growth < (128 if product.is_sanitized() else 16) << 20, f"memory grew by {growth >> 10} KiB"
     scenes.finish(ours, daemon)
