@@ -7,7 +7,7 @@ import scripted_proxy
 import servers
 
 MEGABYTES = int(os.environ.get("PROXYVPN_TEST_MB", "20"))
-NAMES = {"web.test": labs.WEB, "ssh.test": labs.SSH, "proxy.test": labs.PROXY}
+NAMES = {"no-such-host.invalid": (), "web.test": labs.WEB, "ssh.test": labs.SSH, "proxy.test": labs.PROXY}
 
 
 def start(lab, *arguments, script=None, who=True, user=None, six=False, credentials="", **options):

@@ -256,7 +256,7 @@ def test_preflight(lab):
         file.write("from-a-file\n")
     os.chmod("/run/lab/password", 0)
     table = [
-        ([], "proxy"), (["--proxy-url", "http://"], "http"), (["--proxy-url", "ftp://x:1"], "ftp"), (["--proxy-url", "http://x:0"], "0"),
+        ([], "proxy"), (["--proxy-url", "http://"], "http"), (["--proxy-url", "socks5://x:1"], "socks5"), (["--proxy-url", "ftp://x:1"], "scheme"), (["--proxy-url", "http://x:0"], "0"),
         (["--proxy-url", "http://x:70000"], "70000"), (["--proxy-url", "http://u:pa ss@x:1/path"], "path|'/'|proxy-url"),
         (["--proxy-url", "http://[::1:3128"], r"::1|\]|bracket"), (["--proxy-url", "http://no-such-host.invalid:3128"], "no-such-host.invalid"),
         ([*url, "--tun-name", "a-name-that-is-too-long"], "a-name-that-is-too-long"), ([*url, "--tun-name", "eth0"], "eth0"),
