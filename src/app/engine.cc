@@ -112,6 +112,8 @@ int Engine::run() noexcept {
     return 1;
   }
   reactor_.set_end_of_turn([this] { end_of_turn(); });
+  for (const auto& proxy : config_.proxies) sockets_.want(proxy.address.family());
+  sockets_.refill();
   send(Ready{});
   beat();
   if (!reactor_.run()) {
@@ -190,6 +192,7 @@ static_assert(static_cast<int>(Trouble::Loop) == static_cast<int>(connect::Troub
 
 void Engine::beat() noexcept {
   send(Beat{});
+  sockets_.trim();
   beat_timer_.arm(reactor_.timers(), reactor_.now() + kBeat);
 }
 

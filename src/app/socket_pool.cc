@@ -30,6 +30,7 @@ void prepare(int fd) noexcept {
 UniqueFd SocketPool::take(Family family) noexcept {
   Stock& s = stock(family);
   s.wanted = std::max(s.wanted, kSmallest);
+  s.quiet = 0;
   if (s.sockets.empty()) {
     s.wanted = std::min(s.wanted * 2, kLargest);
     refill(family, s);
@@ -48,6 +49,17 @@ void SocketPool::put(Family family, std::vector<UniqueFd> sockets) noexcept {
     prepare(fd.get());
     s.sockets.push_back(std::move(fd));
   }
+}
+
+void SocketPool::trim() noexcept {
+  trim(v4_);
+  trim(v6_);
+}
+
+void SocketPool::trim(Stock& s) noexcept {
+  if (++s.quiet < kQuietSeconds) return;
+  s.wanted = std::min(s.wanted, kSmallest);
+  while (s.sockets.size() > s.wanted) s.sockets.pop_back();
 }
 
 void SocketPool::refill() noexcept {

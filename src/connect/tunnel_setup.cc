@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -227,14 +228,11 @@ void Tunnel::read_reply() noexcept {
       start_over();  // closed by the proxy while it waited in the pool
       return;
     }
-    if (n < 0) {
-      trouble(Trouble::Closed, errno);
-      return;
-    }
-    const auto got = static_cast<std::size_t>(n);
+    // A reset is an end like any other here: a challenge that came before it can still be answered.
+    const auto got = static_cast<std::size_t>(std::max<ssize_t>(n, 0));
     const Reply reply =
-        n == 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
-    if (n == 0 && reply.outcome == Outcome::Malformed) {
+        n <= 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
+    if (n <= 0 && reply.outcome == Outcome::Malformed) {
       trouble(Trouble::Closed, 0);
       return;
     }

@@ -13,6 +13,15 @@
 namespace proxyvpn::connect {
 namespace {
 
+// This many unanswered requests for one target, each seemingly made by the one before, are a loop.
+constexpr std::size_t kLoopDepth = 64;
+
+template <class Map, class Key>
+void count_down(Map& map, const Key& key) noexcept {
+  const auto at = map.find(key);
+  if (at != map.end() && --at->second == 0) map.erase(at);
+}
+
 std::string random_hex() {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::uint8_t bytes[16] = {};
@@ -131,22 +140,49 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
     ++counters_.dropped_at_limit;  // no handler: the SYN is dropped and comes again
     return;
   }
+  if (comes_back(flow.key())) {
+    const Endpoint target = flow.key().destination;
+    flow.refuse(refusal_for_trouble(Trouble::Loop));
+    break_loop(target);
+    return;
+  }
   auto tunnel = std::make_unique<Tunnel>(*this, flow, next_id_++);
   Tunnel& started = *tunnel;
   started.slot_ = static_cast<std::uint32_t>(tunnels_.size());
   started.pending_ = true;
   ++pending_;
   ++pending_by_source_[source];
+  ++pending_by_target_[started.key().destination];
   tunnels_.push_back(std::move(tunnel));
   started.start();
+}
+
+// A proxy on this machine whose own connections are captured: it asks for the target, we ask it for
+// the target, and so on. Then the SYNs come from its address, or the proxy is on loopback.
+bool TunnelTable::comes_back(const stack::FlowKey& key) const noexcept {
+  const auto at = pending_by_target_.find(key.destination);
+  if (at == pending_by_target_.end() || at->second < kLoopDepth) return false;
+  const auto proxies = addresses_.ordered();
+  return std::any_of(proxies.begin(), proxies.end(), [&](const IpAddress& proxy) {
+    return proxy.is_loopback() || proxy == key.source.address;
+  });
+}
+
+void TunnelTable::break_loop(const Endpoint& target) noexcept {
+  std::vector<Tunnel*> caught;
+  for (const auto& tunnel : tunnels_) {
+    if (tunnel->pending_ && tunnel->key().destination == target) caught.push_back(tunnel.get());
+  }
+  report_trouble(Trouble::Loop, 0, 0);
+  for (Tunnel* tunnel : caught) tunnel->stop(End::ProxyTrouble);
 }
 
 void TunnelTable::settled(Tunnel& tunnel) noexcept {
   if (!tunnel.pending_) return;
   tunnel.pending_ = false;
   --pending_;
-  const auto at = pending_by_source_.find(tunnel.key().source.address);
-  if (at != pending_by_source_.end() && --at->second == 0) pending_by_source_.erase(at);
+  count_down(pending_by_source_, tunnel.key().source.address);
+  count_down(pending_by_target_, tunnel.key().destination);
 }
 
 void TunnelTable::sockets_available() noexcept {
@@ -223,7 +259,8 @@ UniqueFd TunnelTable::open_connection(IpAddress* address) noexcept {
 
 void TunnelTable::report_trouble(Trouble what, int status, int err) noexcept {
   const bool first = health_.failed(what, reactor_.now());
-  if (what == Trouble::Unreachable && events_.resolve) events_.resolve();
+  // Whatever is wrong with it, the name may lead elsewhere by now.
+  if ((health_.lost() || what == Trouble::Unreachable) && events_.resolve) events_.resolve();
   if (first) ready_pool_.clear();
   if (first && events_.lost) events_.lost(what, status, err);
   if (health_.lost()) arm_probe();

@@ -16,7 +16,7 @@
 #include "connect/socket_source.h"
 #include "connect/tunnel.h"
 #include "event/reactor.h"
-#include "stack/tcp_stack.h"
+#include "stack/tcp_flow.h"
 
 namespace proxyvpn::connect {
 
@@ -89,6 +89,8 @@ class TunnelTable final : public stack::FlowAcceptor {
   void later(Tunnel& tunnel) noexcept;
   void wait_for_socket(Tunnel& tunnel) { waiting_.push_back(&tunnel); }
   void settled(Tunnel& tunnel) noexcept;  // has its answer: not pending any more
+  [[nodiscard]] bool comes_back(const stack::FlowKey& key) const noexcept;
+  void break_loop(const Endpoint& target) noexcept;
   void log_end(const Tunnel& tunnel, End why) const noexcept;
 
   event::Reactor& reactor_;
@@ -106,6 +108,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   std::vector<Tunnel*> ready_;   // have work left over for the next turn
   std::deque<Tunnel*> waiting_;  // for a socket, oldest first
   std::unordered_map<IpAddress, std::size_t> pending_by_source_;
+  std::unordered_map<Endpoint, std::size_t> pending_by_target_;
   std::unique_ptr<Probe> probe_;
   event::Timer probe_timer_;
   std::size_t pending_ = 0;

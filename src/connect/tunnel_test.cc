@@ -402,6 +402,20 @@ TEST_F(TunnelTest, AConnectionThatTheProxyHasClosedMeanwhileIsReplaced) {
   table.reset();
 }
 
+TEST_F(TunnelTest, AProxyOnThisMachineThatIsCapturedItselfIsNoticed) {
+  // Each request makes the next SYN for the same target, as a captured proxy's would.
+  std::vector<std::unique_ptr<FakeFlow>> flows;
+  for (int i = 0; i < 200 && lost.empty(); ++i) {
+    flows.push_back(std::make_unique<FakeFlow>(kKey));
+    table->on_syn(*flows.back());
+  }
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Loop});
+  EXPECT_LT(flows.size(), 100U);
+  EXPECT_EQ(table->pending(), 0U);
+  EXPECT_GE(resolves, 1);
+  table.reset();
+}
+
 TEST_F(TunnelTest, KillAndStopResetBothSides) {
   open();
   EXPECT_FALSE(table->kill(4711));

@@ -86,4 +86,13 @@ class TcpFlow {
   ~TcpFlow() = default;
 };
 
+// Decides about new connections.
+class FlowAcceptor {
+ public:
+  virtual ~FlowAcceptor() = default;
+  // A new SYN is held. The acceptor sets a handler, or refuses the flow at once. Returning without
+  // either drops the SYN (the application's kernel repeats it: natural back pressure).
+  virtual void on_syn(TcpFlow& flow) noexcept = 0;
+};
+
 }  // namespace proxyvpn::stack

@@ -8,15 +8,6 @@
 
 namespace proxyvpn::stack {
 
-// Decides about new connections.
-class FlowAcceptor {
- public:
-  virtual ~FlowAcceptor() = default;
-  // A new SYN is held. The acceptor sets a handler, or refuses the flow at once. Returning without
-  // either drops the SYN (the application's kernel repeats it: natural back pressure).
-  virtual void on_syn(TcpFlow& flow) noexcept = 0;
-};
-
 struct StackLimits {
   std::uint64_t memory_budget = 256ull << 20;  // bytes that windows may grow by, over all flows
   std::uint32_t base_window = 65535;           // receive window of a new flow
