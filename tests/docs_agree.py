@@ -44,15 +44,17 @@ def options_of_man_page(text):
 def options_of_readme(text):
     """| `--tun-name NAME` | tun0 | ... | rows of the tables."""
     found = {}
-    for name, argument, default in re.findall(r"^\| `(--[a-z0-9-]+)(?: ([A-Z]+))?` \| ([^|]*?) \|", text, re.M):
+    for name, argument, default in re.findall(r"^\| `(--[a-z0-9-]+)(?: ([A-Z]+))?` \|([^|]*)\|", text, re.M):
         key, value = option(name, argument, default.strip("` "))
         found[key] = value
     return found
 
 
 def commands_of_help(text):
-    block = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
-    return set(re.findall(r"^  ([a-z]+) ", block[1], re.M)) if block else set()
+    """Those of the usage lines and those that the text behind the last option puts in quotes."""
+    usage, footer = text.partition("\n\nProxy Configuration")[0], text.rpartition("--version")[2]
+    return (set(re.findall(r"proxyvpn \[?([a-z]+)\]? ", usage + " ")) |
+            set(re.findall(r"'(?:proxyvpn )?([a-z]+)'", footer)))
 
 
 def commands_of_man_page(text):
@@ -85,13 +87,15 @@ def faults_of(help_text, man_text, readme_text):
     commands, of_page = commands_of_help(help_text), commands_of_man_page(man_text)
     if not commands or commands != of_page:
         faults.append(f"commands: {sorted(commands)} in --help, {sorted(of_page)} in docs/proxyvpn.8")
-    faults += [f"command {name}: not in README.md" for name in sorted(commands) if f"proxyvpn {name}" not in readme_text]
+    faults += [f"command {name}: not in README.md" for name in sorted(commands)
+               if f"proxyvpn {name}" not in readme_text and f"`{name}`" not in readme_text]
     return faults
 
 
 def faults_of_selftest(help_text, man_text):
     """The second program prints its help in its library's form: names only."""
-    of_help, of_man = set(re.findall(r"^\s+(?:-\w,)?(--[a-z-]+)", help_text, re.M)), set(options_of_man_page(man_text))
+    of_help = set(re.findall(r"^\s+(?:-\w,)?(--[a-z-]+)", help_text, re.M))
+    of_man = {"--" + name for name in re.findall(r"^\.It Fl (?:\w , )?-([a-z-]+)", man_text, re.M)}
     if len(of_help) < 5:
         return [f"proxyvpn-selftest --help: only {sorted(of_help)} found"]
     return [f"proxyvpn-selftest: {name} is not in both of --help and man page" for name in sorted(of_help ^ of_man)]
@@ -102,23 +106,20 @@ def help_of(binary):
 
 
 def read_all(binary):
-    help_text = help_of(binary)
-    # Given by the top level, not by `up`.
-    help_text += "\n  --version\n"
-    return help_text, (TOP / "docs/proxyvpn.8").read_text(), (TOP / "README.md").read_text()
+    return help_of(binary), (TOP / "docs/proxyvpn.8").read_text(), (TOP / "README.md").read_text()
 
 
 def self_test():
     options = {f"--option-{n}": ("ARG", str(n)) for n in range(30)}
-    help_text = "".join(f"{heading}:\n" for heading in HEADINGS)
+    help_text = "Usage: proxyvpn [up] [OPTIONS]\n\n" + "".join(f"{heading}:\n" for heading in HEADINGS)
     help_text += "".join(f"  {k} <{a}>    what it\n            does [default: {d}]\n" for k, (a, d) in options.items())
-    help_text += "  -h,--help    Print\n\nCommands:\n  up    Start\n\n"
-    man = ".Sh COMMANDS\n.It Cm up\n.Sh OPTIONS\n" + "".join(
-        f".It Fl -{k[2:]} Ar {a}\nWhat it does.\nDefault: {d}.\n" for k, (a, d) in options.items()) + ".It Fl h , -help\nx\n.Sh END\n"
-    readme = "proxyvpn up\n" + "".join(f"| `{k} {a}` | `{d}` | does |\n" for k, (a, d) in options.items())
+    help_text += "  -h, --help    Print\n  --version    Print\n\n'proxyvpn down' stops\n"
+    man = ".Sh COMMANDS\n.It Cm up\n.It Cm down\n.Sh OPTIONS\n" + "".join(
+        f".It Fl -{k[2:]} Ar {a}\nWhat it does.\nDefault: {d}.\n" for k, (a, d) in options.items()) + ".It Fl h , -help\nx\n.It Fl -version\nx\n.Sh END\n"
+    readme = "proxyvpn up\nproxyvpn down\n" + "".join(f"| `{k} {a}` | `{d}` | does |\n" for k, (a, d) in options.items())
     assert faults_of(help_text, man, readme) == [], faults_of(help_text, man, readme)
     for what, old, new in (("an option", "--option-7 ", "--option-x "), ("an argument", "--option-7 <ARG>", "--option-7 <NAME>"),
-                           ("a default", "[default: 7]", "[default: 8]"), ("a command", "  up ", "  upp "),
+                           ("a default", "[default: 7]", "[default: 8]"), ("a command", "'proxyvpn down'", "'proxyvpn doom'"),
                            ("a heading", "General:", "Generic:")):
         assert old in help_text and faults_of(help_text.replace(old, new), man, readme), f"{what} that differs is not found"
     assert faults_of(help_text, man, readme.replace("`7`", "`8`")), "a default of the README that differs is not found"
