@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "firewall/command_firewall.h"
-#include "firewall/netns_fixture.h"
+#include "firewall/netns_test_fixture.h"
 
 namespace proxyvpn::firewall {
 namespace {

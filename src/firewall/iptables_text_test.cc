@@ -5,7 +5,7 @@
 
 #include "firewall/iptables_rule.h"
 #include "firewall/match.h"
-#include "firewall/test_policy.h"
+#include "firewall/policy_test_values.h"
 
 namespace proxyvpn::firewall {
 namespace {

@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "firewall/firewall.h"
-#include "firewall/test_policy.h"
+#include "firewall/policy_test_values.h"
 
 namespace proxyvpn::firewall {
 namespace {

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "firewall/netns_fixture.h"
+#include "firewall/netns_test_fixture.h"
 #include "firewall/nft_text.h"
 #include "firewall/nftnl_firewall.h"
 

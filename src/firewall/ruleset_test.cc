@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "firewall/policy_test_values.h"
 #include "firewall/set_elements.h"
-#include "firewall/test_policy.h"
 
 namespace proxyvpn::firewall {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "firewall/firewall.h"
-#include "firewall/test_policy.h"
+#include "firewall/policy_test_values.h"
 #include "testing/netns.h"
 
 namespace proxyvpn::firewall {
