@@ -3,13 +3,13 @@
 # one of them failed.
 #
 #   scripts/check.sh [stage ...]
-#   stages: format shellcheck layers build-gcc build-clang unit tidy netns fuzz (default: all)
+#   stages: format shellcheck layers build-gcc build-clang unit tidy netns fuzz package (default: all)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$top"
 
-all_stages=(format shellcheck layers build-gcc build-clang unit tidy netns fuzz)
+all_stages=(format shellcheck layers build-gcc build-clang unit tidy netns fuzz package)
 
 # Debian's clang-format 14 is the one that decides; newer ones lay a few lines out differently.
 stage_format() {
@@ -22,7 +22,7 @@ stage_shellcheck() {
   have shellcheck || die "shellcheck is missing (scripts/bootstrap.sh test)"
   local scripts
   mapfile -t scripts < <(find scripts .ci install.sh pkg tests bench -type f \
-    \( -name '*.sh' -o -name '*.install' -o -path '.ci/run' -o -name 'proxyvpn-service-*' \) 2>/dev/null)
+    \( -name '*.sh' -o -name '*.install' -o -name PKGBUILD -o -name '*-stop.in' -o -path '.ci/run' \) 2>/dev/null)
   [ ${#scripts[@]} -ge 5 ] || die "shellcheck: too few scripts found: ${scripts[*]}"
   shellcheck -x "${scripts[@]}"
 }
@@ -55,6 +55,13 @@ stage_netns() {
 }
 
 stage_fuzz() { PROXYVPN_FUZZ_SECONDS=${PROXYVPN_FUZZ_SECONDS:-60} scripts/fuzz.sh; }
+
+stage_package() {
+  local code=0 lwip=$top/build/release/lwip/source
+  [ -d "$lwip" ] || lwip=''
+  tests/package_test.sh "$lwip" || code=$?
+  [ "$code" -eq 77 ] || return "$code"
+}
 
 main() {
   local stage failed=() stages=("$@")
