@@ -41,6 +41,7 @@ void Supervisor::on_tick() {
   if (session_.on_tick) session_.on_tick();
   if (phase_ != Phase::Up) return;
   ++ticks_;
+  if (session_.resolvers_changed && session_.resolvers_changed()) refresh_plan();
   if (!firewall_watched_) look_after_firewall();
   if (!monitor_ && ticks_ % kLookEvery == 0) {
     pending_ = {true, true, true, true};
@@ -122,14 +123,18 @@ void Supervisor::look_after_firewall() {
 void Supervisor::refresh_plan() {
   if (!session_.replan) return;
   auto plan = session_.replan(session_.proxies);
-  if (plan) {
-    if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
-      log::error("the firewall can't follow a change of the network; the old rules hold",
-                 {{"reason", applied.error().message}});
-    }
+  if (!plan) {
+    log::warning("a change of the network is not followed", {{"reason", plan.error().message}});
     return;
   }
-  log::warning("a change of the network is not followed", {{"reason", plan.error().message}});
+  const auto before = lifecycle_.plan().policy.resolvers;
+  if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
+    log::error("the firewall can't follow a change of the network; the old rules hold",
+               {{"reason", applied.error().message}});
+    return;
+  }
+  const auto& now = lifecycle_.plan().policy.resolvers;
+  if (now != before) log::info("this machine has other resolvers now: " + dns_line(now));
 }
 
 void Supervisor::replace_proxies(std::vector<Endpoint> proxies) {
@@ -187,6 +192,8 @@ void Supervisor::on_proxy_lost(unsigned worker, const ProxyLost& message) {
 }
 
 void Supervisor::on_proxy_back(unsigned worker) {
+  // What one worker has found out, the others need not wait for with a back-off of their own.
+  pool_.repeat_proxies();
   const auto sentence = health_.back(worker, reactor_.now());
   if (!sentence) return;
   resolve_pause_ = Duration::zero();

@@ -84,6 +84,8 @@ class WorkerPool {
   void reap();
   void tick();
   // For workers that run and for those that come.
+  // Tells the workers the same list again: one that has lost the proxy then tries it at once.
+  void repeat_proxies() { set_proxies(std::vector<Endpoint>(proxies_)); }
   void set_proxies(std::vector<Endpoint> proxies);
   // Asks every worker to reset its flows and end; after `patience` it is killed.
   void stop(Duration patience);

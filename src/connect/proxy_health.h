@@ -44,6 +44,8 @@ class ProxyHealth {
   [[nodiscard]] TimePoint retry_at() const noexcept { return retry_at_; }
   // While lost: takes the due try. False: not yet.
   bool take_retry(TimePoint now) noexcept;
+  // While lost: there is news of the proxy, the next try is due now.
+  void retry_now(TimePoint now) noexcept { retry_at_ = now; }
 
  private:
   void back_off(TimePoint now) noexcept;

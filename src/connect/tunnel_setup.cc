@@ -283,7 +283,9 @@ void Tunnel::set_up_timed_out() noexcept {
   }
   if (setup_->connected_once) {
     // The proxy takes its time about this target; it need not be the proxy's fault.
+    auto& table = table_;
     refuse(stack::Refusal::HostUnreachable, End::TimedOut);
+    table.report_slow(key_.destination);
   } else {
     trouble(Trouble::Unreachable, ETIMEDOUT);
   }

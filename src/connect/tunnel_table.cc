@@ -113,8 +113,14 @@ void TunnelTable::set_proxies(std::span<const Endpoint> proxies) {
   std::vector<IpAddress> addresses;
   for (const auto& proxy : proxies) addresses.push_back(proxy.address);
   if (!proxies.empty()) proxy_port_ = proxies.front().port;
-  addresses_.assign(addresses);
-  ready_pool_.clear();
+  if (addresses != known_) {
+    known_ = addresses;
+    addresses_.assign(addresses);
+    ready_pool_.clear();
+  }
+  if (!health_.lost()) return;
+  health_.retry_now(reactor_.now());
+  arm_probe();
 }
 
 void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
@@ -255,6 +261,11 @@ UniqueFd TunnelTable::open_connection(IpAddress* address) noexcept {
   const auto target = to_sockaddr({*address, proxy_port_});
   if (::connect(fd.get(), target.get(), target.length) < 0 && errno != EINPROGRESS) return {};
   return fd;
+}
+
+void TunnelTable::report_slow(const Endpoint& target) noexcept {
+  // One target that swallows packets, however often it is tried, is not a proxy that hangs.
+  if (std::exchange(last_slow_, target) != target) report_trouble(Trouble::Slow, 0, ETIMEDOUT);
 }
 
 void TunnelTable::report_trouble(Trouble what, int status, int err) noexcept {

@@ -78,6 +78,7 @@ class TunnelTable final : public stack::FlowAcceptor {
 
   UniqueFd open_connection(IpAddress* address) noexcept;
   UniqueFd ready_connection(IpAddress* address) noexcept { return ready_pool_.take(address); }
+  void report_slow(const Endpoint& target) noexcept;
   void report_trouble(Trouble what, int status, int err) noexcept;
   void report_connected(const IpAddress& address) noexcept;
   void report_answered() noexcept;
@@ -99,6 +100,8 @@ class TunnelTable final : public stack::FlowAcceptor {
   TunnelOptions options_;
   ProxyEvents events_;
   ProxyAddresses addresses_;
+  std::vector<IpAddress> known_;  // the list as it was told
+  std::optional<Endpoint> last_slow_;
   std::uint16_t proxy_port_ = 0;
   ProxyHealth health_;
   ReadyPool ready_pool_;

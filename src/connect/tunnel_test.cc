@@ -336,6 +336,44 @@ TEST_F(TunnelTest, AProxyThatDoesNotAnswerInTimeIsAnUnreachableHost) {
   EXPECT_EQ(table->counters().timeouts, 1U);
 }
 
+TEST_F(TunnelTest, ASilentProxyIsLostButASilentTargetIsNot) {
+  make({.connect_timeout = milliseconds(20)});
+  for (int i = 0; i < 5; ++i) {
+    FakeFlow same(kKey);
+    table->on_syn(same);
+    ASSERT_TRUE(until([&] { return same.refused.has_value(); }));
+  }
+  EXPECT_TRUE(lost.empty());
+  for (int i = 0; i < 4 && lost.empty(); ++i) {
+    auto key = kKey;
+    key.destination.port = static_cast<std::uint16_t>(1000 + i);
+    FakeFlow other(key);
+    table->on_syn(other);
+    ASSERT_TRUE(until([&] { return other.refused.has_value(); }));
+  }
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Slow});
+}
+
+TEST_F(TunnelTest, NewsOfTheProxyIsTriedAtOnce) {
+  make({});
+  const Endpoint right = proxy.endpoint;
+  Endpoint wrong = right;
+  {
+    ScriptedProxy gone;
+    wrong = gone.endpoint;
+  }
+  table->set_proxies(std::vector<Endpoint>{wrong});
+  for (int i = 0; i < 6; ++i) {  // far into the back-off
+    FakeFlow one(kKey);
+    table->on_syn(one);
+    ASSERT_TRUE(until([&] { return one.refused.has_value(); }));
+  }
+  ASSERT_EQ(lost.size(), 1U);
+  table->set_proxies(std::vector<Endpoint>{right});
+  EXPECT_LE(table->health().retry_at(), reactor.now()) << "the back-off goes on";
+  ASSERT_TRUE(until([&] { return back == 1; }));
+}
+
 TEST_F(TunnelTest, AnApplicationThatGivesUpWhileItWaitsEndsTheAttempt) {
   ask();
   flow.app_resets();
