@@ -28,7 +28,8 @@ packages() {
         util-linux shellcheck man-db
       ;;
     apt-demo) echo iproute2 nftables tinyproxy-bin curl python3 util-linux ;;
-    apt-check) echo clang clang-format clang-tidy shellcheck makepkg fakeroot libarchive-tools ;;
+    apt-check) echo clang clang-format clang-tidy shellcheck makepkg pacman-package-manager \
+        fakeroot libarchive-tools ;;
     dnf-build)
       echo gcc-c++ cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
         libnl3-devel libnftnl-devel libmnl-devel libcap-devel libseccomp-devel nettle-devel \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds pkg/PKGBUILD with makepkg as an ordinary user, and installs, upgrades and removes what comes
 # out with its own install hook, in a sandbox of mounts. Exit status 77: no root, or no makepkg
-# (Debian: makepkg fakeroot libarchive-tools).
+# (Debian: makepkg pacman-package-manager fakeroot libarchive-tools).
 #
 #   tests/package_test.sh [LWIP_SOURCE_DIR]
 set -Eeuo pipefail
@@ -13,7 +13,7 @@ fail() {
 }
 
 if [ "${1:-}" != --inside ]; then
-  if [ "$(id -u)" -ne 0 ] || ! unshare --mount --pid --fork true 2>/dev/null || ! command -v makepkg >/dev/null; then
+  if [ "$(id -u)" -ne 0 ] || ! unshare --mount --pid --fork true 2>/dev/null || ! command -v makepkg >/dev/null || ! command -v pacman >/dev/null; then
     echo "skipped: needs root, namespaces and makepkg"
     exit 77
   fi
