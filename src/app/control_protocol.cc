@@ -18,7 +18,8 @@ std::string cleaned(std::string_view text, bool is_key) {
     if (!plain) {
       result += '?';
     } else {
-      result += is_key && c == ' ' ? '_' : c;
+      // A blank ends a key, and no key may look like the mark of an error.
+      result += is_key && (c == ' ' || c == ':') ? '_' : c;
     }
   }
   return result;

@@ -41,7 +41,7 @@ class RequestReader {
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 std::string request_line(Verb verb);
-// Control characters in keys and values become '?', spaces in keys '_'.
+// Control characters in keys and values become '?', spaces and colons in keys '_'.
 std::string ok_reply(const Fields& fields);
 std::string error_reply(std::string_view sentence);
 

@@ -63,6 +63,10 @@ TEST(Reply, CannotBeSplitByAValue) {
                                                  "a\ndone\x1b"
                                                  "b"}}));
   EXPECT_EQ("error: no?way\n", error_reply("no\nway"));
+  // Found by fuzzing: a field without a value must not read as an error.
+  const auto reply = parse_reply(ok_reply({{"error:", ""}}));
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_TRUE(reply->ok);
 }
 
 TEST(Reply, TellsAnErrorAlsoBehindAnOk) {

@@ -1,6 +1,7 @@
 #include "app/detach.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,7 +94,12 @@ Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
   }
   ::setsid();
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (null) ::dup2(null.get(), STDIN_FILENO);
+  // Whoever waits for the end of our output must not wait for ours; stderr follows when there is a
+  // log.
+  if (null) {
+    ::dup2(null.get(), STDIN_FILENO);
+    ::dup2(null.get(), STDOUT_FILENO);
+  }
   if (::chdir("/") != 0) {
     // Then the directory we were started in stays in use: nothing else.
   }
@@ -102,6 +108,21 @@ Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
   launcher.pipe_ = std::move(writing);
   return launcher;
 }
+
+namespace {
+
+// A stopped terminal (Ctrl-S) or a full pipe must not stop the supervisor: after a moment the line
+// is dropped. Shorter than PIPE_BUF, so that a writable pipe takes it whole.
+void print(int fd, std::string_view line) noexcept {
+  pollfd waiting{fd, POLLOUT, 0};
+  if (::poll(&waiting, 1, 200) != 1) return;
+  std::string text(line.substr(0, 2000));
+  text += '\n';
+  const ssize_t written = ::write(fd, text.data(), text.size());
+  static_cast<void>(written);  // nobody to tell
+}
+
+}  // namespace
 
 bool Launcher::send(char kind, std::string_view text) noexcept {
   std::string line(1, kind);
@@ -124,8 +145,7 @@ void Launcher::say(std::string_view line) noexcept {
     if (pipe_) static_cast<void>(send(kSay, line));  // nobody reads: nobody to tell
     return;
   }
-  std::fprintf(stdout, "%.*s\n", static_cast<int>(line.size()), line.data());
-  std::fflush(stdout);
+  print(STDOUT_FILENO, line);
 }
 
 void Launcher::complain(std::string_view line) noexcept {
@@ -133,7 +153,7 @@ void Launcher::complain(std::string_view line) noexcept {
     if (pipe_) static_cast<void>(send(kComplain, line));
     return;
   }
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  print(STDERR_FILENO, line);
 }
 
 bool Launcher::decide(int exit_code) noexcept {

@@ -44,6 +44,10 @@ Result<RunLog> RunLog::to_file(const StateDir* directory) {
   return RunLog(std::move(*writer), std::move(file), directory);
 }
 
+void RunLog::take_over(int descriptor) const noexcept {
+  if (file_) ::dup2(file_.get(), descriptor);
+}
+
 void RunLog::trim() noexcept {
   if (!directory_ || size_of(file_.get()) <= kLargestFile) return;
   // The writer keeps its descriptor, so the content moves and the file stays. Lines that come

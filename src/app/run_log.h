@@ -20,6 +20,8 @@ class RunLog {
 
   // For log::set_output() in this process and its children.
   [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
+  // Makes `descriptor` lead into the file too.
+  void take_over(int descriptor) const noexcept;
   // Moves a file that has grown too long aside. To be called now and then.
   void trim() noexcept;
   // True when there is a file and something is in it.

@@ -2,6 +2,7 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -140,6 +141,22 @@ struct Run {
   BackgroundResolver resolver{reactor};
 };
 
+// Changes when a file does that says whom this machine asks for names (a network manager replaces
+// or rewrites it some time after the addresses have changed).
+std::string resolver_stamp() {
+  const dns::ResolverPaths paths;
+  std::string stamp;
+  for (const std::string& path : {paths.resolv_conf, paths.systemd_upstreams}) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) info = {};
+    for (const auto part : {static_cast<std::int64_t>(info.st_ino), info.st_mtim.tv_sec,
+                            info.st_mtim.tv_nsec, static_cast<std::int64_t>(info.st_size)}) {
+      stamp += std::to_string(part) + " ";
+    }
+  }
+  return stamp;
+}
+
 Session make_session(Run& run, RunLog& log) {
   Session session;
   session.config = run.config;
@@ -147,6 +164,15 @@ Session make_session(Run& run, RunLog& log) {
   session.proxies = run.decision.proxies;
   session.workers = worker_setup(run.user, log.fd());
   session.on_tick = [&log] { log.trim(); };
+  // With --dns the person has decided.
+  if (run.config.dns.empty()) {
+    session.resolvers_changed = [stamp = resolver_stamp()]() mutable {
+      std::string now = resolver_stamp();
+      const bool changed = now != stamp;
+      stamp = std::move(now);
+      return changed;
+    };
+  }
   session.replan = [&run](const std::vector<Endpoint>& proxies) -> Result<HostPlan> {
     refresh(*run.decision.facts, *run.tools.routing);
     if (run.decision.facts->network_error) {
@@ -168,9 +194,11 @@ Session make_session(Run& run, RunLog& log) {
 }
 
 int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
-              const Notifier& notifier) {
+              const Notifier& notifier, bool& keep_log) {
   auto log = launcher.detached() ? RunLog::to_file(place.get()) : RunLog::to_terminal();
   if (!log) return give_up(launcher, log.error().message);
+  // From here on our own stderr is for the last words of a crash.
+  if (launcher.detached()) log->take_over(STDERR_FILENO);
   log::set_output(log->fd());
   if (run.config.verbose) log::set_level(log::Level::Debug);
   int exit_code = 1;
@@ -179,15 +207,11 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
                           launcher, notifier);
     supervisor.open_control();
     // From here on no file has to be given away: what is not needed any more goes.
-    if (auto kept = keep_supervisor_capabilities(); !kept) {
-      log->finish();
-      return give_up(launcher, kept.error().message);
-    }
-    exit_code = supervisor.run();
+    auto kept = keep_supervisor_capabilities();
+    exit_code = kept ? supervisor.run() : give_up(launcher, kept.error().message);
   }
   log->finish();
-  const bool keep = run.config.keep_logs || (exit_code != 0 && log->has_lines());
-  leave_place(place, keep);
+  keep_log = run.config.keep_logs || (exit_code != 0 && log->has_lines());
   return exit_code;
 }
 
@@ -232,12 +256,17 @@ int run_up(Config config, const std::vector<std::string>& warnings) {
   if (!decision) return give_up(launcher, decision.error().message);
   auto place = take_place(config, launcher);
   if (!place) return give_up(launcher, place.error().message);
-  auto tools = HostTools::open(config.backend);
-  if (!tools) return give_up(launcher, tools.error().message);
-  auto reactor = event::Reactor::open();
-  if (!reactor) return give_up(launcher, reactor.error().message);
-  Run run{std::move(config), user, std::move(*decision), std::move(*tools), std::move(*reactor)};
-  return supervise(run, *place, *signals, launcher, notifier);
+  bool keep_log = false;
+  const int exit_code = [&] {
+    auto tools = HostTools::open(config.backend);
+    if (!tools) return give_up(launcher, tools.error().message);
+    auto reactor = event::Reactor::open();
+    if (!reactor) return give_up(launcher, reactor.error().message);
+    Run run{std::move(config), user, std::move(*decision), std::move(*tools), std::move(*reactor)};
+    return supervise(run, *place, *signals, launcher, notifier, keep_log);
+  }();
+  leave_place(*place, keep_log);
+  return exit_code;
 }
 
 }  // namespace proxyvpn::app

@@ -35,7 +35,8 @@ struct Session {
   // Starts looking the proxy's name up and calls back later, from the reactor; empty when there is
   // no name to look up.
   std::function<Result<>(std::function<void(Result<std::vector<Endpoint>>)> done)> resolve;
-  std::function<void()> on_tick;  // once a second; may be empty
+  std::function<void()> on_tick;            // once a second; may be empty
+  std::function<bool()> resolvers_changed;  // since the last call; may be empty
 };
 
 class Supervisor final : private WorkerListener {
