@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "firewall/firewall.h"
@@ -11,6 +12,7 @@
 namespace proxyvpn::firewall {
 namespace {
 
+using ::testing::_;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -102,11 +104,31 @@ TEST(NftText, ShutCapturesNothingAndLetsNothingIntoTheTun) {
   policy.mode = Mode::Shut;
   EXPECT_THAT(rules(policy, "capture"), IsEmpty());
   EXPECT_THAT(rules(policy, "out"), ElementsAre("jump allowed", "goto refuse"));
-  EXPECT_THAT(rules(policy, "forw"), ElementsAre("jump allowed", "goto refuse_forward"));
+  EXPECT_THAT(rules(policy, "forw"), ElementsAre(_, _, "jump allowed", "goto refuse_forward"));
   EXPECT_THAT(to_nft(policy), Not(HasSubstr("meta mark & 0x30000000 == 0x10000000")));
   // Sessions into this machine and the way to the proxy stay.
   EXPECT_THAT(rules(policy, "allowed"),
               Contains("meta l4proto tcp ct mark & 0x30000000 == 0x30000000 accept"));
+}
+
+TEST(NftText, UnaskedDatagramsDoNotReachContainers) {
+  const auto forward = rules(full_policy(), "forw");
+  EXPECT_THAT(forward, Contains("iifname @inside oifname @inside accept"));
+  const std::string unasked =
+      "oifname @inside meta l4proto != tcp ct state new counter name \"refused-forward\" drop";
+  const auto at = std::find(forward.begin(), forward.end(), unasked);
+  EXPECT_LT(at, std::find(forward.begin(), forward.end(), "jump allowed"));
+}
+
+TEST(NftText, ATunWithoutIpv6LeavesIpv6UnmarkedSoThatItIsRefusedAtOnce) {
+  Policy policy = full_policy();
+  EXPECT_THAT(rules(policy, "capture"), Not(Contains("ip6 daddr ::/0 return")));
+  policy.tun_addresses.resize(1);
+  const auto capture = rules(policy, "capture");
+  ASSERT_THAT(capture, Contains("ip6 daddr ::/0 return"));
+  EXPECT_EQ("ip6 daddr ::/0 return", capture.at(capture.size() - 2));  // the mark is last
+  policy.mode = Mode::Open;                                            // nothing would refuse it
+  EXPECT_THAT(rules(policy, "capture"), Not(Contains("ip6 daddr ::/0 return")));
 }
 
 TEST(NftText, SetsHoldTheirElements) {

@@ -69,6 +69,16 @@ Chain inbound_chain(const Marks& marks) {
   return chain;
 }
 
+// The TUN has no IPv6 (--tun-cidr6 none): a marked packet would find no route there and vanish, and
+// its application would hang. Unmarked it is refused at once. Without a killswitch nothing refuses;
+// there it keeps its mark.
+bool refuses_ipv6(const Policy& policy) {
+  const auto& addresses = policy.tun_addresses;
+  return policy.mode == Mode::Guarded && !addresses.empty() &&
+         std::all_of(addresses.begin(), addresses.end(),
+                     [](const IpAddress& address) { return address.is_v4(); });
+}
+
 // TCP that goes out: into the TUN, but for what goes direct.
 Chain capture_chain(const Policy& policy) {
   Chain chain{"capture", {}, {}};
@@ -78,6 +88,10 @@ Chain capture_chain(const Policy& policy) {
   for (const Family family : kFamilies) {
     chain.rules.push_back(
         rule(is_port(Field::TcpDestination, kDns), to_set(family, "dns"), accept()));
+  }
+  if (refuses_ipv6(policy)) {
+    constexpr std::array<std::uint8_t, 16> any{};
+    chain.rules.push_back(rule(is_within(Field::Ip6Destination, {IpAddress::v6(any), 0}), leave()));
   }
   chain.rules.push_back(rule(set_connection_mark(policy.marks, policy.marks.capture),
                              SetMark{Field::PacketMark, policy.marks.mask, policy.marks.capture}));
@@ -219,6 +233,12 @@ void append_killswitch(const Policy& policy, std::vector<Chain>& chains) {
 
   Chain forward{"forw", {{ChainType::Filter, HookPoint::Forward, kFilter, true, {}}}, {}};
   if (tunnel) forward.rules.push_back(rule(captured, is_protocol(IPPROTO_TCP), to_tun, accept()));
+  // Between bridges of this machine anything goes; from outside only what was asked for from inside
+  // (a forged DNS answer is not), and TCP, which is told apart by its connection mark.
+  forward.rules.push_back(
+      rule(in_set(Field::InLinkName, "inside"), in_set(Field::OutLinkName, "inside"), accept()));
+  forward.rules.push_back(rule(in_set(Field::OutLinkName, "inside"), is_not_protocol(IPPROTO_TCP),
+                               is_new(), refusal("forward"), drop()));
   forward.rules.push_back(rule(jump("allowed")));
   forward.rules.push_back(rule(go_to("refuse_forward")));
 
