@@ -257,7 +257,7 @@ def test_preflight(lab):
     os.chmod("/run/lab/password", 0)
     table = [
         ([], "proxy"), (["--proxy-url", "http://"], "http"), (["--proxy-url", "socks5://x:1"], "socks5"), (["--proxy-url", "ftp://x:1"], "scheme"), (["--proxy-url", "http://x:0"], "0"),
-        (["--proxy-url", "http://x:70000"], "70000"), (["--proxy-url", "http://u:pa ss@x:1/path"], "path|'/'|proxy-url"),
+        (["--proxy-url", "http://x:70000"], "70000"), (["--proxy-url", "http://u:pa ss@x:1"], "space"), (["--proxy-url", "http://u:p@x:1/some/path"], "path"),
         (["--proxy-url", "http://[::1:3128"], r"::1|\]|bracket"), (["--proxy-url", "http://no-such-host.invalid:3128"], "no-such-host.invalid"),
         ([*url, "--tun-name", "a-name-that-is-too-long"], "a-name-that-is-too-long"), ([*url, "--tun-name", "eth0"], "eth0"),
         ([*url, "--tun-cidr", "10.0.0.1/32"], r"10\.0\.0\.1/32"), ([*url, "--tun-cidr", "192.168.50.9/30"], r"192\.168\.50"),
