@@ -34,8 +34,8 @@ std::string executable_path() {
   if (n <= 0) return {};
   std::string path(buffer.data(), static_cast<std::size_t>(n));
   // What is appended when the file was replaced while it runs (proc(5)).
-  constexpr std::string_view kDeleted = " (deleted)";
-  if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  constexpr std::string_view deleted = " (deleted)";
+  if (path.ends_with(deleted)) path.resize(path.size() - deleted.size());
   return path;
 }
 
@@ -73,10 +73,10 @@ Result<> keep_only(std::span<const cap_value_t> capabilities) {
 }
 
 Result<> keep_supervisor_capabilities() {
-  static constexpr std::array<cap_value_t, 5> kRoot{CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID,
-                                                    CAP_SETPCAP, CAP_KILL};
+  static constexpr std::array<cap_value_t, 5> of_root{CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID,
+                                                      CAP_SETPCAP, CAP_KILL};
   const bool root = ::geteuid() == 0;
-  return keep_only(std::span(kRoot).first(root ? kRoot.size() : 1));
+  return keep_only(std::span(of_root).first(root ? of_root.size() : 1));
 }
 
 Result<> drop_bounding_set() {

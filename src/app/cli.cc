@@ -166,8 +166,11 @@ Parsed usage_error(const std::string& sentence, std::string_view command) {
 std::string unexpected_words(const std::vector<std::string>& words, bool password_given) {
   for (const auto& word : words) {
     if (is_command(word)) {
-      return "the command '" + word + "' must stand in front of the options: proxyvpn " + word +
-             " [OPTIONS]";
+      return std::string("the command '")
+          .append(word)
+          .append("' must stand in front of the options: proxyvpn ")
+          .append(word)
+          .append(" [OPTIONS]");
     }
   }
   const auto option = std::find_if(words.begin(), words.end(),

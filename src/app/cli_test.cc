@@ -13,14 +13,17 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+// With the null pointer at the end that argv and environ have.
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> result(words.size() + 1, nullptr);
+  for (std::size_t i = 0; i < words.size(); ++i) result[i] = words[i].data();
+  return result;
+}
+
 Parsed parse(std::vector<std::string> words, std::vector<std::string> environment = {}) {
   words.insert(words.begin(), "proxyvpn");
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  std::vector<char*> envp;
-  for (auto& entry : environment) envp.push_back(entry.data());
-  envp.push_back(nullptr);
+  auto argv = pointers(words);
+  auto envp = pointers(environment);
   return parse_command_line(static_cast<int>(words.size()), argv.data(), envp.data());
 }
 

@@ -48,7 +48,7 @@ bool write_all(int output, const char* data, std::size_t size) noexcept {
 // Until the end of the pipe, or until it is empty after the signal. Lines that cannot be written
 // are dropped: whoever wrote them must not notice.
 void copy(int input, int output, const sigset_t& while_waiting) noexcept {
-  std::array<char, 64 * 1024> buffer{};
+  std::array<char, std::size_t{64} * 1024> buffer{};
   for (;;) {
     const auto n = ::read(input, buffer.data(), buffer.size());
     if (n == 0) return;

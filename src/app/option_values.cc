@@ -86,10 +86,10 @@ Result<std::uint64_t> parse_size(std::string_view option, std::string_view text,
                                  std::uint64_t high) {
   std::string_view digits = text;
   unsigned shift = 0;
-  constexpr std::string_view kUnits = "KMG";
+  constexpr std::string_view units = "KMG";
   if (!digits.empty()) {
     const auto upper = static_cast<char>(std::toupper(static_cast<unsigned char>(digits.back())));
-    if (const auto unit = kUnits.find(upper); unit != std::string_view::npos) {
+    if (const auto unit = units.find(upper); unit != std::string_view::npos) {
       shift = 10 * (static_cast<unsigned>(unit) + 1);
       digits.remove_suffix(1);
     }
@@ -183,7 +183,7 @@ Result<uid_t> parse_user(std::string_view option, const std::string& text) {
   }
   passwd entry{};
   passwd* found = nullptr;
-  std::vector<char> buffer(16 * 1024);
+  std::vector<char> buffer(std::size_t{16} * 1024);
   const int rc = ::getpwnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &found);
   if (rc == 0 && found != nullptr) return found->pw_uid;
   return bad(option, text, "there is no such user on this machine (getent passwd lists them)");
@@ -195,11 +195,11 @@ Result<firewall::Backend> parse_backend(std::string_view option, std::string_vie
     std::string_view name;
     Backend backend = Backend::Auto;
   };
-  static constexpr std::array<Name, 5> kNames{
+  static constexpr std::array<Name, 5> names{
       Name{"auto", Backend::Auto}, Name{"nftables", Backend::Nftables},
       Name{"nft", Backend::NftCommand}, Name{"iptables-nft", Backend::IptablesNft},
       Name{"iptables-legacy", Backend::IptablesLegacy}};
-  for (const auto& entry : kNames) {
+  for (const auto& entry : names) {
     if (entry.name == text) return entry.backend;
   }
   return bad(option, text, "must be auto, nftables, nft, iptables-nft or iptables-legacy");

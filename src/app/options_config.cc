@@ -75,7 +75,7 @@ Result<> add_credentials(UpFlags& flags, connect::ProxyUrl& url,
   auto password = parse_password(flags, warnings);
   if (!password) return tl::unexpected(password.error());
   if (flags.username) {
-    if (const auto good = check_username(*flags.username); !good) return good;
+    if (auto good = check_username(*flags.username); !good) return good;
     if (url.credentials && url.credentials->username != *flags.username) {
       return fail(Code::InvalidArgument, "two user names are given: '" + url.credentials->username +
                                              "' in the proxy URL and --username '" +

@@ -47,10 +47,10 @@ std::vector<Cidr> tun_addresses(const Config& config, const HostFacts& facts) {
 }  // namespace
 
 std::vector<Cidr> lan_networks() {
-  static constexpr std::array<const char*, 6> kNetworks{
+  static constexpr std::array<const char*, 6> texts{
       "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"};
   std::vector<Cidr> networks;
-  for (const auto* text : kNetworks) {
+  for (const auto* text : texts) {
     if (const auto cidr = parse_cidr(text)) networks.push_back(*cidr);
   }
   return networks;

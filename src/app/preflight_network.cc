@@ -54,11 +54,13 @@ const netlink::AddressInfo* find_overlap(const Snapshot& network, const Cidr& ci
 }
 
 std::string free_range(const Snapshot& network, Family family, const std::string& tun_name) {
-  static constexpr std::array<const char*, 4> kV4{"10.255.255.1/30", "172.31.255.1/30",
-                                                  "192.168.255.1/30", "198.18.255.1/30"};
-  static constexpr std::array<const char*, 2> kV6{"fd70:7278:7976::1/126", "fd70:7278:7977::1/126"};
-  const std::span<const char* const> candidates =
-      family == Family::V4 ? std::span<const char* const>(kV4) : std::span<const char* const>(kV6);
+  static constexpr std::array<const char*, 4> ranges4{"10.255.255.1/30", "172.31.255.1/30",
+                                                      "192.168.255.1/30", "198.18.255.1/30"};
+  static constexpr std::array<const char*, 2> ranges6{"fd70:7278:7976::1/126",
+                                                      "fd70:7278:7977::1/126"};
+  const std::span<const char* const> candidates = family == Family::V4
+                                                      ? std::span<const char* const>(ranges4)
+                                                      : std::span<const char* const>(ranges6);
   for (const auto* text : candidates) {
     const auto cidr = parse_cidr(text);
     if (cidr && find_overlap(network, *cidr, tun_name) == nullptr) return text;
@@ -69,10 +71,10 @@ std::string free_range(const Snapshot& network, Family family, const std::string
 // Private use (RFC 1918, RFC 3927, RFC 6598, RFC 2544, RFC 4193): no machine on the internet has
 // such an address.
 bool is_private(const Cidr& cidr) {
-  static constexpr std::array<const char*, 7> kPrivate{
+  static constexpr std::array<const char*, 7> private_ranges{
       "10.0.0.0/8",    "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
       "100.64.0.0/10", "198.18.0.0/15", "fc00::/7"};
-  return std::any_of(kPrivate.begin(), kPrivate.end(), [&](const char* text) {
+  return std::any_of(private_ranges.begin(), private_ranges.end(), [&](const char* text) {
     const auto range = parse_cidr(text);
     return range && range->contains(cidr.address) && range->prefix <= cidr.prefix;
   });
@@ -118,11 +120,11 @@ std::optional<std::uint32_t> priority(std::string_view rule) {
 
 // The value of "fwmark 0x1/0x3" as far as the rule looks at it; 0 when it has none.
 std::uint32_t mark_of(std::string_view rule) {
-  constexpr std::string_view kWord = "fwmark 0x";
-  const auto at = rule.find(kWord);
+  constexpr std::string_view word = "fwmark 0x";
+  const auto at = rule.find(word);
   if (at == std::string_view::npos) return 0;
   std::uint32_t value = 0;
-  const auto digits = rule.substr(at + kWord.size());
+  const auto digits = rule.substr(at + word.size());
   std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
   return value;
 }

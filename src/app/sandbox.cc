@@ -115,7 +115,7 @@ Result<> drop_privileges(const SandboxOptions& options) {
 }  // namespace
 
 SandboxUser find_sandbox_user() {
-  std::vector<char> buffer(16 * 1024);
+  std::vector<char> buffer(std::size_t{16} * 1024);
   for (const char* name : {"proxyvpn", "nobody"}) {
     passwd entry{};
     passwd* found = nullptr;

@@ -104,8 +104,9 @@ TEST(Sandbox, OpeningAFileEndsTheProcessUnlessASanitizerNeedsIt) {
 
 TEST(Sandbox, AllowedCallsWithForbiddenArgumentsEndTheProcess) {
   EXPECT_EQ(in_sandbox([] {
-              ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-              return 1;
+              const void* const code =
+                  ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+              return code == MAP_FAILED ? 1 : 2;
             }).signal,
             SIGSYS);
   EXPECT_EQ(in_sandbox([] { return ::fcntl(2, F_SETFL, 0); }).signal, SIGSYS);

@@ -99,10 +99,8 @@ void look_at_myself() {
   ASSERT_NE(read_file("/proc/self/environ").find("environment-secret"), std::string::npos);
   // The argument vector lies in one piece behind the name that glibc remembers.
   std::vector<char*> argv;
-  char* word = program_invocation_name;
-  for (std::size_t used = 0; used < before.size(); used += std::strlen(word) + 1) {
-    word = program_invocation_name + used;
-    argv.push_back(word);
+  for (std::size_t used = 0; used < before.size(); used += std::strlen(argv.back()) + 1) {
+    argv.push_back(program_invocation_name + used);
   }
   const auto copies = take_arguments(static_cast<int>(argv.size()), argv.data());
   EXPECT_EQ(copies.back(), "http://alice:argument-secret@host:1");
