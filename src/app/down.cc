@@ -112,7 +112,7 @@ int report(const CleanUp& cleaned, const Daemons& daemons) {
 }
 
 int clean_machine(const Config& config, Leftovers what) {
-  const Daemons daemons = stop_daemons(config);
+  Daemons daemons = stop_daemons(config);
   if (daemons.problem && daemons.problem->code == Code::Permission && !daemons.found) {
     return complain(daemons.problem->message);
   }
@@ -121,12 +121,19 @@ int clean_machine(const Config& config, Leftovers what) {
   if (const auto refused = refuse_without_capability()) return *refused;
   auto tools = HostTools::open(config.backend);
   if (!tools) return complain(tools.error().message);
-  const auto cleaned = clean_up(tools->doors(), daemons.tun_names, what);
+  auto cleaned = clean_up(tools->doors(), daemons.tun_names, what);
+  if (!cleaned && cleaned.error().code == Code::Busy) {
+    const auto stopped = stop_lost_daemon(say);
+    if (!stopped) return complain(stopped.error().message);
+    daemons.found = daemons.found || stopped->found;
+    daemons.forced = daemons.forced || stopped->forced;
+    cleaned = clean_up(tools->doors(), daemons.tun_names, what);
+  }
   if (!cleaned) {
     const bool alive = cleaned.error().code == Code::Busy;
     return complain(cleaned.error().message +
-                    (alive ? ", and no state directory leads to it: give the one it was started "
-                             "with (--state-dir), or end its process and run this again"
+                    (alive ? ", and nothing leads to it: give the state directory that it was "
+                             "started with (--state-dir), or end its process and run this again"
                            : "; run this again, or as root"));
   }
   return report(*cleaned, daemons);

@@ -63,9 +63,9 @@ Result<StateDir> open_directory(const Config& config) {
 Result<Place> take_place(const Config& config, Launcher& launcher) {
   Place place;
   const auto warn = [&](const Error& error) {
-    launcher.complain("proxyvpn: warning: " + error.message +
-                      "; going on without a control socket: `proxyvpn down` will not find this "
-                      "process, SIGTERM ends it");
+    launcher.complain(
+        "proxyvpn: warning: " + error.message +
+        "; going on without a control socket, so that `proxyvpn status` does not work");
   };
   auto directory = open_directory(config);
   if (!directory) {

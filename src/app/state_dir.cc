@@ -19,7 +19,7 @@ constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 tl::unexpected<Error> open_problem(const std::string& path, int err) {
   // ELOOP and ENOTDIR of open(2) with O_NOFOLLOW|O_DIRECTORY read badly for a person.
   if (err == ELOOP || err == ENOTDIR) {
-    return fail(Code::Permission,
+    return fail(Code::InvalidArgument,
                 "state directory " + path + " is a symbolic link or not a directory");
   }
   return fail_errno(err, "state directory " + path);

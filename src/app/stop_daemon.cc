@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "app/beacon.h"
 #include "app/capabilities.h"
 #include "app/control_client.h"
 
@@ -40,6 +41,19 @@ Result<Stopped> kill_it(int process, pid_t pid, const Say& say) {
   return stopped;
 }
 
+Result<Stopped> terminate(int process, pid_t pid, const Say& say) {
+  for (const int signal : {SIGTERM, SIGCONT}) {
+    if (auto sent = send_signal(process, signal, pid); !sent) return tl::unexpected(sent.error());
+  }
+  if (!wait_for_end(process, kQuiet)) {
+    say("waiting for process " + std::to_string(pid) + " to finish");
+    if (!wait_for_end(process, kTeardown)) return kill_it(process, pid, say);
+  }
+  Stopped stopped;
+  stopped.found = true;
+  return stopped;
+}
+
 // A daemon without a reachable socket: it holds the lock, so the kernel knows its process.
 Result<Stopped> stop_by_signal(const StateDir& directory, const Say& say) {
   const auto pid = InstanceLock::holder(directory);
@@ -47,18 +61,7 @@ Result<Stopped> stop_by_signal(const StateDir& directory, const Say& say) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
   // Another process may have got the number meanwhile; then it does not hold the lock.
   if (!process || InstanceLock::holder(directory) != pid) return Stopped{};
-  for (const int signal : {SIGTERM, SIGCONT}) {
-    if (auto sent = send_signal(process.get(), signal, *pid); !sent) {
-      return tl::unexpected(sent.error());
-    }
-  }
-  if (!wait_for_end(process.get(), kQuiet)) {
-    say("waiting for process " + std::to_string(*pid) + " to finish");
-    if (!wait_for_end(process.get(), kTeardown)) return kill_it(process.get(), *pid, say);
-  }
-  Stopped stopped;
-  stopped.found = true;
-  return stopped;
+  return terminate(process.get(), *pid, say);
 }
 
 // True: it has answered. A stopped (SIGSTOP) daemon is woken; what it missed it does then.
@@ -106,6 +109,12 @@ Result<Stopped> stop_daemon(const StateDir& directory, const Say& say) {
     return kill_it(client->process(), client->pid(), say);
   }
   return judge(*client);
+}
+
+Result<Stopped> stop_lost_daemon(const Say& say) {
+  const auto owner = find_beacon();
+  if (!owner || !owner->process) return Stopped{};
+  return terminate(owner->process.get(), owner->pid, say);
 }
 
 }  // namespace proxyvpn::app

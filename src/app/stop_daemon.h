@@ -20,4 +20,8 @@ struct Stopped {
 Result<Stopped> stop_daemon(const StateDir& directory,
                             const std::function<void(const std::string&)>& say);
 
+// The same for the daemon of this network namespace that no directory leads to (beacon.h), by
+// signal.
+Result<Stopped> stop_lost_daemon(const std::function<void(const std::string&)>& say);
+
 }  // namespace proxyvpn::app

@@ -88,6 +88,7 @@ Supervisor::~Supervisor() {
 }
 
 void Supervisor::open_control() {
+  if (auto beacon = Beacon::open(reactor_)) beacon_ = std::move(*beacon);
   if (!directory_) return;
   Access access;
   access.owner = ::getuid();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "app/beacon.h"
 #include "app/config.h"
 #include "app/control_server.h"
 #include "app/detach.h"
@@ -104,6 +105,7 @@ class Supervisor final : private WorkerListener {
   Lifecycle lifecycle_;
   std::unique_ptr<netlink::Monitor> monitor_;
   std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<Beacon> beacon_;
   WorkerPool pool_;
 
   event::FunctionHandler signal_handler_;
