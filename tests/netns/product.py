@@ -106,7 +106,10 @@ class Product:
             uid, groups = {"pvtest": (sandbox.TEST_UID, str(sandbox.GROUP_GID)),
                            "pvother": (sandbox.OTHER_UID, "")}[user]
             change = ["setpriv", f"--reuid={uid}", f"--regid={uid}",
-                      f"--groups={groups}" if groups else "--clear-groups"]
+                      f"--groups={groups}" if groups else "--clear-groups",
+                      # setpriv keeps root's capabilities up to its execve(2), which would pass the
+                      # binary's mode and count for its file capability; this exec drops them first.
+                      "sh", "-c", 'exec "$@"', "sh"]
         return self.lab.host.argv([*prefix, *change, self.binary, *arguments])
 
     def environment(self, more=None):
