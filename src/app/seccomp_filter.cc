@@ -130,7 +130,8 @@ Result<> add_conditional(const Context& context) {
   const scmp_arg_cmp ourselves[] = {
       condition(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()))};
   if (auto added = add_rule(context, kConditional[2], ourselves); !added) return added;
-  const scmp_arg_cmp no_new_limit[] = {condition(2, SCMP_CMP_EQ, 0)};
+  // Of this process (0), and no new limit.
+  const scmp_arg_cmp no_new_limit[] = {condition(0, SCMP_CMP_EQ, 0), condition(2, SCMP_CMP_EQ, 0)};
   return add_rule(context, kConditional[3], no_new_limit);
 }
 
