@@ -144,7 +144,7 @@ def markdown(record):
     body = (bulk_tables(f) if f.has("bulk.") else []) + small_tables(f)
     body += pair_table(f, "forward", "Forwarded: a machine behind the client host", "local connections", "Forwarded ones")
     body += pair_table(f, "ipv6", "IPv6", "IPv4", "IPv6") + held_tables(f)
-    notes = table(["", "what it is"], record["notes"].items())
+    notes = "\n".join(f"* {name}: {text}" for name, text in record["notes"].items()) + "\n"
     failures = [f"* {name}, {part}: {text.splitlines()[0]}" for name, parts in record["failures"].items() for part, text in parts.items()]
     if failures:
         body.append("### What could not be measured\n\n" + "\n".join(failures) + "\n")
