@@ -235,6 +235,7 @@ void add_counts(const std::string& text, std::vector<Counter>& counters) {
 
 Result<std::vector<Counter>> IptablesFirewall::counters() {
   std::vector<Counter> counters;
+  counters.reserve(kReasons.size());
   for (const char* reason : kReasons) counters.push_back({reason, 0, 0});
   bool present = false;
   for (const Tools& tools : tools_) {
@@ -251,6 +252,25 @@ Result<std::vector<Counter>> IptablesFirewall::counters() {
 
 }  // namespace
 
+namespace {
+
+Result<Tools> find_tools(Family family, const std::string& variant) {
+  const std::string command = (family == Family::V4 ? "iptables-" : "ip6tables-") + variant;
+  Tools tools{family, {}, {}};
+  for (auto* path : {&tools.save, &tools.restore}) {
+    auto found = find_command(command + (path == &tools.save ? "-save" : "-restore"));
+    if (!found)
+      return fail(Code::Unsupported, found.error().message + "; Debian's package is iptables");
+    *path = *found;
+  }
+  auto works = run_checked(tools.save, {"-t", "mangle"}, {});
+  if (works) return tools;
+  const Code code = works.error().code;
+  return fail(code == Code::Permission ? code : Code::Unsupported, works.error().message);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Firewall>> open_iptables_firewall(Backend backend) {
   const bool legacy = backend == Backend::IptablesLegacy;
   const std::string variant = legacy ? "legacy" : "nft";
@@ -258,19 +278,9 @@ Result<std::unique_ptr<Firewall>> open_iptables_firewall(Backend backend) {
   for (const Family family : {Family::V4, Family::V6}) {
     // A kernel without IPv6 has no table for it, and nothing to refuse.
     if (family == Family::V6 && ::access("/proc/net/if_inet6", F_OK) != 0) continue;
-    const std::string command = (family == Family::V4 ? "iptables-" : "ip6tables-") + variant;
-    auto save = find_command(command + "-save");
-    auto restore = find_command(command + "-restore");
-    if (!save || !restore) {
-      return fail(Code::Unsupported,
-                  (save ? restore : save).error().message + "; Debian's package is iptables");
-    }
-    auto works = run_checked(*save, {"-t", "mangle"}, {});
-    if (!works) {
-      const Code code = works.error().code;
-      return fail(code == Code::Permission ? code : Code::Unsupported, works.error().message);
-    }
-    tools.push_back({family, *save, *restore});
+    auto found = find_tools(family, variant);
+    if (!found) return tl::unexpected<Error>(found.error());
+    tools.push_back(std::move(*found));
   }
   std::optional<NetfilterSocket> socket;
   std::optional<NftablesMonitor> monitor;

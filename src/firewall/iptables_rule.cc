@@ -68,69 +68,80 @@ const char* address_type(std::uint32_t type) {
   }
 }
 
+// What comes before a field's value where that is all there is to it; nullptr for the others.
+const char* simple_option(Field field) {
+  switch (field) {
+    case Field::Ip4Source:
+    case Field::Ip6Source:
+      return " -s ";
+    case Field::Ip4Destination:
+    case Field::Ip6Destination:
+      return " -d ";
+    case Field::Ip6HopLimit:
+      return " -m hl --hl-eq ";
+    case Field::TcpSource:
+    case Field::UdpSource:
+      return " --sport ";
+    case Field::TcpDestination:
+    case Field::UdpDestination:
+      return " --dport ";
+    case Field::Icmp6Type:
+      return " -m icmp6 --icmpv6-type ";
+    case Field::SocketUid:
+      return " -m owner --uid-owner ";
+    case Field::InLink:
+    case Field::InLinkName:
+      return " -i ";
+    case Field::OutLink:
+    case Field::OutLinkName:
+      return " -o ";
+    case Field::L4Proto:
+    case Field::EtherType:
+    case Field::PacketMark:
+    case Field::RouteClass:
+    case Field::ConnectionMark:
+    case Field::ConnectionState:
+    case Field::DestinationType:
+    case Field::SourceType:
+    case Field::TcpFlags:
+    case Field::ArpSource:
+    case Field::ArpDestination:
+      break;
+  }
+  return nullptr;
+}
+
+std::string without_quotes(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), '"'), text.end());
+  return text;
+}
+
 // Options for a field that equals what `bytes` (and for people `text`) say. False: iptables has no
 // words for it.
 bool append_equal(Options& options, Field field, const std::vector<std::uint8_t>& bytes,
                   const std::vector<std::uint8_t>& mask, const std::string& text) {
   const std::uint8_t protocol = info(field).protocol;
   if (protocol != 0 && !options.require(protocol)) return false;
-  switch (field) {
-    case Field::InLink:
-    case Field::InLinkName:
-      options.text += " -i " + text.substr(1, text.size() - 2);
-      return true;
-    case Field::OutLink:
-    case Field::OutLinkName:
-      options.text += " -o " + text.substr(1, text.size() - 2);
-      return true;
-    case Field::L4Proto:
-      return options.require(bytes.front());
-    case Field::SocketUid:
-      options.text += " -m owner --uid-owner " + std::to_string(host_number(bytes));
-      return true;
-    case Field::PacketMark:
-    case Field::ConnectionMark:
-      options.text += field == Field::PacketMark ? " -m mark" : " -m connmark";
-      options.text += " --mark " + hex(host_number(bytes)) + "/" +
-                      hex(mask.empty() ? 0xffffffffU : host_number(mask));
-      return true;
-    case Field::DestinationType:
-      if (address_type(host_number(bytes)) == nullptr) return false;
-      options.text += std::string(" -m addrtype --dst-type ") + address_type(host_number(bytes));
-      return true;
-    case Field::Ip4Source:
-    case Field::Ip6Source:
-      options.text += " -s " + text;
-      return true;
-    case Field::Ip4Destination:
-    case Field::Ip6Destination:
-      options.text += " -d " + text;
-      return true;
-    case Field::Ip6HopLimit:
-      options.text += " -m hl --hl-eq " + text;
-      return true;
-    case Field::TcpSource:
-    case Field::UdpSource:
-      options.text += " --sport " + text;
-      return true;
-    case Field::TcpDestination:
-    case Field::UdpDestination:
-      options.text += " --dport " + text;
-      return true;
-    case Field::Icmp6Type:
-      options.text += " -m icmp6 --icmpv6-type " + text;
-      return true;
-    case Field::TcpFlags:
-      // The only comparison of flags that rules make (is_syn()).
-      options.text += " --tcp-flags FIN,SYN,RST,ACK SYN";
-      return mask == std::vector<std::uint8_t>{0x17} && bytes.front() == 0x02;
-    case Field::ConnectionState:
-    case Field::EtherType:
-    case Field::RouteClass:
-    case Field::SourceType:
-    case Field::ArpSource:
-    case Field::ArpDestination:
-      return false;
+  if (const char* option = simple_option(field)) {
+    options.text += option + without_quotes(text);
+    return true;
+  }
+  const std::uint32_t number = host_number(bytes);
+  if (field == Field::L4Proto) return options.require(bytes.front());
+  if (field == Field::PacketMark || field == Field::ConnectionMark) {
+    options.text += field == Field::PacketMark ? " -m mark" : " -m connmark";
+    options.text += " --mark " + hex(number) + "/";
+    options.text += hex(mask.empty() ? 0xffffffffU : host_number(mask));
+    return true;
+  }
+  if (field == Field::DestinationType && address_type(number) != nullptr) {
+    options.text += std::string(" -m addrtype --dst-type ") + address_type(number);
+    return true;
+  }
+  if (field == Field::TcpFlags) {
+    // The only comparison of flags that rules make (is_syn()).
+    options.text += " --tcp-flags FIN,SYN,RST,ACK SYN";
+    return mask == std::vector<std::uint8_t>{0x17} && bytes.front() == 0x02;
   }
   return false;
 }

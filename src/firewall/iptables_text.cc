@@ -101,7 +101,8 @@ class Writer {
   Result<> append_rule(std::vector<std::string>& lines, const std::string& name, const Rule& rule) {
     auto written = to_iptables(inet_, family_, rule);
     if (!written) return tl::unexpected<Error>(written.error());
-    for (const std::string& line : *written) lines.push_back("-A " + name + line);
+    const std::string start = "-A " + name;
+    for (const std::string& line : *written) lines.push_back(start + line);
     return {};
   }
 

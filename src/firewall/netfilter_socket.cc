@@ -16,8 +16,8 @@
 namespace proxyvpn::firewall {
 namespace {
 
-constexpr std::size_t kLargestMessage = 128 * 1024;  // attributes are 64 KiB at most
-constexpr std::size_t kReceiveBuffer = 64 * 1024;
+constexpr std::size_t kLargestMessage = std::size_t{128} * 1024;  // attributes are 64 KiB at most
+constexpr std::size_t kReceiveBuffer = std::size_t{64} * 1024;
 constexpr int kSocketBuffer = 4 * 1024 * 1024;
 constexpr timeval kLongestWait{5, 0};
 constexpr int kInterruptedDumps = 10;
@@ -41,7 +41,7 @@ std::string kernel_words(const nlmsghdr* message) {
   return words;
 }
 
-std::string with_kernel_words(std::string what, const nlmsghdr* message) {
+std::string with_kernel_words(const std::string& what, const nlmsghdr* message) {
   const std::string words = kernel_words(message);
   return words.empty() ? what : what + " (the kernel says: " + words + ")";
 }
@@ -120,17 +120,31 @@ std::uint32_t NetfilterSocket::send_batch(Batch& batch, int& err) {
   return first;
 }
 
+tl::unexpected<BatchFailure> broken(int err, const char* what) {
+  return tl::unexpected<BatchFailure>(BatchFailure{fail_errno(err, what).value(), -1});
+}
+
+// One answer about the batch whose messages have the numbers from `first` on.
+void NetfilterSocket::take_answer(const nlmsghdr* header, const Batch& batch, std::uint32_t first,
+                                  Answers& answers) {
+  if (header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq + 1 < first) return;
+  const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header))->error;
+  const std::uint32_t index = header->nlmsg_seq - first;
+  const Batch::Step* step = index < batch.steps_.size() ? &batch.steps_[index] : nullptr;
+  if (code != 0 || step == &batch.steps_.back()) answers.complete = true;
+  // The first refusal is the cause; a batch goes on to look for more.
+  if (code == 0 || answers.failure) return;
+  const std::string what = step != nullptr ? step->what : "commit the rules";
+  answers.failure = BatchFailure{fail_errno(code, with_kernel_words(what, header)).value(),
+                                 step != nullptr ? step->type : -1};
+}
+
 tl::expected<void, BatchFailure> NetfilterSocket::commit(Batch&& batch) {
-  const auto broken = [](int err, const char* what) {
-    return tl::unexpected<BatchFailure>(BatchFailure{fail_errno(err, what).value(), -1});
-  };
   if (batch.empty()) return {};
   int err = 0;
   const std::uint32_t first = send_batch(batch, err);
   if (err != 0) return broken(err, "cannot send the rules to the kernel");
-  const std::uint32_t last = first + static_cast<std::uint32_t>(batch.steps_.size()) - 1;
-  std::optional<BatchFailure> failure;
-  bool answered = false;
+  Answers answers;
   std::vector<char> buffer(kReceiveBuffer);
   // The kernel works through a batch before sendto(2) returns: all answers are there already.
   for (int wait = 0;; wait = MSG_DONTWAIT) {
@@ -141,20 +155,11 @@ tl::expected<void, BatchFailure> NetfilterSocket::commit(Batch&& batch) {
     if (got < 0) return broken(errno, "cannot read the kernel's answer about the rules");
     int length = static_cast<int>(got);
     for (const auto* header = static_cast<const nlmsghdr*>(static_cast<void*>(buffer.data()));
-         mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length)) {
-      if (header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq + 1 < first) continue;
-      const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header))->error;
-      answered = answered || code != 0 || header->nlmsg_seq == last;
-      if (code == 0 || failure) continue;
-      const std::uint32_t index = header->nlmsg_seq - first;
-      const Batch::Step* step = index < batch.steps_.size() ? &batch.steps_[index] : nullptr;
-      const std::string what = step != nullptr ? step->what : "commit the rules";
-      failure = BatchFailure{fail_errno(code, with_kernel_words(what, header)).value(),
-                             step != nullptr ? step->type : -1};
-    }
+         mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length))
+      take_answer(header, batch, first, answers);
   }
-  if (failure) return tl::unexpected<BatchFailure>(std::move(*failure));
-  if (!answered) return broken(ETIMEDOUT, "the kernel did not answer about the rules");
+  if (answers.failure) return tl::unexpected<BatchFailure>(std::move(*answers.failure));
+  if (!answers.complete) return broken(ETIMEDOUT, "the kernel did not answer about the rules");
   return {};
 }
 

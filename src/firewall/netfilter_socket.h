@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,13 @@ class NetfilterSocket {
   struct Close {
     void operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
   };
+  struct Answers {
+    std::optional<BatchFailure> failure;
+    bool complete = false;
+  };
   explicit NetfilterSocket(mnl_socket* socket) : socket_(socket) {}
+  static void take_answer(const nlmsghdr* header, const Batch& batch, std::uint32_t first,
+                          Answers& answers);
   Result<> ask_once(int type, int family, int flags, const Batch::Fill& fill, const Each& each);
   std::uint32_t send_batch(Batch& batch, int& err);
 

@@ -39,6 +39,7 @@ class NftCommandFirewall final : public Firewall {
   using States = std::array<State, kFamilies.size()>;
 
   Result<States> read_states(const std::string& name);
+  Result<std::string> transaction(const Ruleset& ruleset, const std::string& name);
   Result<std::string> listing(const Ruleset& ruleset);
   [[nodiscard]] bool same_structure(const Table& want) const;
 
@@ -98,28 +99,36 @@ bool NftCommandFirewall::same_structure(const Table& want) const {
   return have != nullptr && have->name == want.name && structure(*have) == structure(want);
 }
 
-Result<> NftCommandFirewall::install(const Policy& policy) {
-  const std::string doing = "cannot put the firewall rules in force";
-  if (auto checked = check(policy); !checked) return wrap(checked.error(), doing);
-  const Ruleset ruleset = build_ruleset(policy);
-  auto states = read_states(policy.table);
-  if (!states) return wrap(states.error(), doing);
+// Everything in one transaction, whatever is there now.
+Result<std::string> NftCommandFirewall::transaction(const Ruleset& ruleset,
+                                                    const std::string& name) {
+  auto states = read_states(name);
+  if (!states) return tl::unexpected<Error>(states.error());
   const bool ours = installed_ && intact().value_or(false);
   std::string text;
   for (std::size_t i = 0; i < kFamilies.size(); ++i) {
     const State& have = (*states)[i];
-    if (auto free = refuse_owned(have.owned, policy.table); !free) return wrap(free.error(), doing);
+    if (auto free = refuse_owned(have.owned, name); !free)
+      return tl::unexpected<Error>(free.error());
     const Table* want = find_table(ruleset, kFamilies[i]);
-    if (want == nullptr) {
-      if (have.present)
-        text += std::string("delete table ") + to_string(kFamilies[i]) + " " + policy.table + "\n";
-    } else if (ours && same_structure(*want)) {
+    if (want != nullptr && ours && same_structure(*want)) {
       text += to_nft(*want, Replace::InPlace);
-    } else {
+    } else if (want != nullptr) {
       text += to_nft(*want, have.present ? Replace::Present : Replace::Absent);
+    } else if (have.present) {
+      text += std::string("delete table ") + to_string(kFamilies[i]) + " " + name + "\n";
     }
   }
-  if (auto done = run_checked(nft_, {"-f", "-"}, text); !done) return wrap(done.error(), doing);
+  return text;
+}
+
+Result<> NftCommandFirewall::install(const Policy& policy) {
+  const std::string doing = "cannot put the firewall rules in force";
+  if (auto checked = check(policy); !checked) return wrap(checked.error(), doing);
+  const Ruleset ruleset = build_ruleset(policy);
+  const auto text = transaction(ruleset, policy.table);
+  if (!text) return wrap(text.error(), doing);
+  if (auto done = run_checked(nft_, {"-f", "-"}, *text); !done) return wrap(done.error(), doing);
   if (installed_ && table_ != policy.table) {
     if (auto gone = remove(); !gone) return gone;
   }

@@ -11,7 +11,7 @@
 namespace proxyvpn::firewall {
 namespace {
 
-constexpr std::size_t kBuffer = 64 * 1024;
+constexpr std::size_t kBuffer = std::size_t{64} * 1024;
 constexpr int kReadsAtOnce = 256;  // the rest at the next turn of the loop
 
 bool concerns(const nlmsghdr* message, std::initializer_list<std::string_view> tables,

@@ -104,10 +104,11 @@ std::string place(const Table& table) {
   return std::string(to_string(table.family)) + " " + table.name;
 }
 
+constexpr std::uint32_t kHostOrder = 1;
+constexpr std::uint32_t kNetworkOrder = 2;
+
 // Only for listings: nft(8) reads from here how to print a key.
 void describe_key(nftnl_set* object, const Set& set) {
-  constexpr std::uint32_t kHostOrder = 1;
-  constexpr std::uint32_t kNetworkOrder = 2;
   const bool host = set.key.size() == 1 &&
                     (set.key.front() == KeyPart::Uid || set.key.front() == KeyPart::LinkName);
   const auto notes = owned(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));

@@ -49,6 +49,8 @@ class NftnlFirewall final : public Firewall {
   Result<States> read_states(const std::string& name);
   Result<> refuse_foreign(const States& states, const std::string& name);
   Result<bool> fits(const KernelTable& have, const Table& want, std::uint32_t flags);
+  Result<> add_steps(Batch& batch, const KernelTable& have, const Table& want, std::uint32_t flags,
+                     bool in_place);
   Result<> commit(const Ruleset& ruleset, const States& states, bool in_place);
   Result<> replace(const Ruleset& ruleset, const States& states, bool in_place);
   Result<> verify(const Ruleset& ruleset);
@@ -95,29 +97,34 @@ Result<bool> NftnlFirewall::fits(const KernelTable& have, const Table& want, std
   return *now == structure(want);
 }
 
+Result<> NftnlFirewall::add_steps(Batch& batch, const KernelTable& have, const Table& want,
+                                  std::uint32_t flags, bool in_place) {
+  auto fit = in_place ? fits(have, want, flags) : Result<bool>(false);
+  if (!fit) return tl::unexpected<Error>(fit.error());
+  if (*fit) {
+    if (have.flags != flags) add_table(batch, want, flags);  // adopts
+    flush_rules(batch, want);
+    for (const Set& set : want.sets) {
+      if (!set.dynamic) flush_set(batch, want, set);
+    }
+  } else {
+    if (have.present) delete_table(batch, want.family, want.name);
+    add_table(batch, want, flags);
+  }
+  add_content(batch, want, *fit);
+  return {};
+}
+
 Result<> NftnlFirewall::commit(const Ruleset& ruleset, const States& states, bool in_place) {
   const std::uint32_t flags = wanted_flags(ruleset.vanishes);
   Batch batch;
   for (std::size_t i = 0; i < kFamilies.size(); ++i) {
-    const KernelTable& have = states[i];
-    const Table* want = find_table(ruleset, kFamilies[i]);
-    if (want == nullptr) {
-      if (have.present) delete_table(batch, kFamilies[i], ruleset.tables.front().name);
-      continue;
+    if (const Table* want = find_table(ruleset, kFamilies[i])) {
+      auto added = add_steps(batch, states[i], *want, flags, in_place);
+      if (!added) return added;
+    } else if (states[i].present) {
+      delete_table(batch, kFamilies[i], ruleset.tables.front().name);
     }
-    auto fit = in_place ? fits(have, *want, flags) : Result<bool>(false);
-    if (!fit) return tl::unexpected<Error>(fit.error());
-    if (*fit) {
-      if (have.flags != flags) add_table(batch, *want, flags);  // adopts
-      flush_rules(batch, *want);
-      for (const Set& set : want->sets) {
-        if (!set.dynamic) flush_set(batch, *want, set);
-      }
-    } else {
-      if (have.present) delete_table(batch, kFamilies[i], want->name);
-      add_table(batch, *want, flags);
-    }
-    add_content(batch, *want, *fit);
   }
   auto done = socket_.commit(std::move(batch));
   if (done) return {};
@@ -167,7 +174,8 @@ Result<> NftnlFirewall::verify(const Ruleset& ruleset) {
   auto generation = socket_.generation();
   if (!generation) return wrap(generation.error(), doing);
   for (const Table& want : ruleset.tables) {
-    const std::string place = std::string(to_string(want.family)) + " " + want.name;
+    std::string place = to_string(want.family);
+    place += " " + want.name;
     auto have = read_table(socket_, want.family, want.name);
     if (!have) return wrap(have.error(), doing);
     auto content = read_content(socket_, want.family, want.name);

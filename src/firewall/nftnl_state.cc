@@ -25,6 +25,8 @@ struct Free {
   void operator()(nftnl_set_elems_iter* o) const noexcept { nftnl_set_elems_iter_destroy(o); }
   void operator()(nftnl_obj* o) const noexcept { nftnl_obj_free(o); }
 };
+constexpr char kDigits[] = "0123456789abcdef";
+
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 
@@ -102,7 +104,6 @@ Result<std::vector<SetName>> list_sets(NetfilterSocket& socket, int family, cons
 }
 
 std::string element_text(const nftnl_set_elem* element) {
-  static constexpr char kDigits[] = "0123456789abcdef";
   std::string out;
   std::uint32_t length = 0;
   const void* key =

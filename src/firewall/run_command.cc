@@ -21,6 +21,7 @@ namespace proxyvpn::firewall {
 namespace {
 
 constexpr int kCannotExecute = 127;
+constexpr unsigned kCloseRangeCloexec = 4;  // linux/close_range.h; not in older headers
 
 struct Pipe {
   UniqueFd read;
@@ -101,8 +102,7 @@ struct ChildEnds {
   raise_ambient_net_admin();
   // Whatever the caller has inherited or forgotten to mark; before Linux 5.11 it is marked already
   // or it stays (close_range(2), the raw call because of older C libraries).
-  constexpr unsigned kMarkOnly = 4;  // CLOSE_RANGE_CLOEXEC
-  (void)::syscall(SYS_close_range, 3U, ~0U, kMarkOnly);
+  (void)::syscall(SYS_close_range, 3U, ~0U, kCloseRangeCloexec);
   ::execve(path, arguments, environment);
   give_up(ends.report, errno);
 }
@@ -127,6 +127,7 @@ Result<Child> start(const std::string& path, const std::vector<std::string>& arg
   std::vector<std::string> words{path};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::string folders = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";

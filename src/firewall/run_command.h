@@ -15,7 +15,7 @@ struct CommandOutput {
   std::string err;
 };
 
-inline constexpr std::size_t kOutputLimit = 32 * 1024 * 1024;  // bytes of each stream
+inline constexpr std::size_t kOutputLimit = std::size_t{32} * 1024 * 1024;  // bytes of each stream
 inline constexpr milliseconds kCommandTimeout{15000};
 
 // Absolute path of an executable of this name in /usr/sbin, /sbin, /usr/bin or /bin, in this
