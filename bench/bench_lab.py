@@ -248,7 +248,7 @@ class Holder:
 
     def __init__(self, argv):
         self.process = spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.opened = self._answer(40)
+        self.opened = self._answer(60)
 
     def _answer(self, patience):
         if select.select([self.process.stdout], [], [], patience)[0]:

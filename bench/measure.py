@@ -26,11 +26,11 @@ class Plan:
     held_bulk: float = 1.0
     held_latency: int = 1000
     idle: float = 1.0
-    open_seconds: float = 10.0
+    open_seconds: float = 20.0      # for the connections of one holder
 
 
 QUICK = Plan(rounds=2, held_rounds=2, budget=105, bulk=0.5, pair=0.4, latency=500, latency_seconds=0.6, rate=0.6, fairness=0.5,
-             levels=(1, 1000), held_bulk=0.4, held_latency=300, idle=0.5, open_seconds=4.0)
+             levels=(1, 1000), held_bulk=0.4, held_latency=300, idle=0.5, open_seconds=10.0)
 PARTS = ("start", "bulk", "latency", "rate", "fairness", "forward", "ipv6", "held")
 
 
@@ -168,7 +168,8 @@ def part_held(product, plan):
                 figures[f"{prefix}.open_us"] = cost["seconds"] / cost["opened"] * 1e6
                 figures[f"{prefix}.open_cpu_us"] = cost["cpu"] / cost["opened"] * 1e6
             if missing > 0:
-                bench_lab.say(f"  {product.name}: {held} of {level} connections could be opened; no more levels")
+                why = f"{cost['errors']} failed" if cost["errors"] else f"the time of {plan.open_seconds:.0f} s was over"
+                bench_lab.say(f"  {product.name}: {held} of {level} connections were opened, {why}; no more levels")
                 break
             time.sleep(0.5)
             if not product.direct:
