@@ -73,12 +73,13 @@ def cpu_model():
 def run(arguments, out):
     """Inside the sandbox. Writes what there is after every round."""
     os.nice(arguments.nice)
-    plan, lab = make_plan(arguments), bench_lab.Lab(bench_lab.build_tools(arguments.tools))
-    lab.start_servers()
+    plan, tools = make_plan(arguments), bench_lab.build_tools(arguments.tools)
+    lab = bench_lab.Lab(tools)
     # A copy: a build that replaces the file meanwhile must not change what is measured.
     os.makedirs(f"{lab.work}/bin")
     binary = shutil.copy2(arguments.binary, f"{lab.work}/bin/")
     chosen = products.choose(lab, arguments.products, binary, dict(v.split("=", 1) for v in arguments.variant))
+    lab.close()
     record = {"run": describe(arguments, plan, lab), "notes": {p.name: p.kind.note if p.kind else "the application speaks CONNECT itself" for p in chosen},
               "rounds": [], "failures": {}}
     began, dropped = time.monotonic(), bench_lab.dropped_packets()
@@ -86,7 +87,11 @@ def run(arguments, out):
         round_began, figures = time.monotonic(), {}
         for product in chosen[number % len(chosen):] + chosen[:number % len(chosen)]:     # nobody is always first
             say(f"round {number + 1} of {plan.rounds}: {product.name}")
+            # A lab of its own: NAT entries that a REDIRECT product leaves behind reset the next one's connections.
+            product.lab = bench_lab.Lab(tools)
+            product.lab.start_servers()
             figures[product.name], failures = measure.measure(product, plan, arguments.parts, number < plan.held_rounds)
+            product.lab.close()
             record["failures"].setdefault(product.name, {}).update(failures)
         record["rounds"].append(figures)
         record["run"].update(load_after=os.getloadavg()[0], seconds=time.monotonic() - began,

@@ -220,6 +220,14 @@ class Lab:
                 raise RuntimeError(f"nothing listens on port {port} after 5 s")
         return server, relay
 
+    def close(self):
+        """Ends what runs in it and removes the namespaces, and with them what the kernel remembers of connections."""
+        for process in list(_processes):
+            stop(process, 2.0)
+        for namespace in (self.client, self.proxy, self.server, self.guest):
+            os.close(namespace.fd)
+            kernel.run(["ip", "netns", "del", namespace.name])
+
 
 def listening(pid, port, patience=5.0):
     """Waits until the port is listened on in the namespace of `pid`."""
