@@ -214,17 +214,19 @@ std::string reject(RejectWith with, Family family) {
 
 Result<std::string> verdict(const Verdict& verdict) {
   switch (verdict.action) {
+    // Chains of ours are gone to, not jumped to, so that leaving one leaves them all: nft's
+    // "return" ends the base chain there with its policy, which is "accept" where rules use it.
     case Action::Accept:
+    case Action::Return:
       return std::string(" -j RETURN");
     case Action::Drop:
       return std::string(" -j DROP");
     case Action::Goto:
       return " -g " + iptables_chain(verdict.chain);
-    case Action::Return:
     case Action::Jump:
       break;
   }
-  return fail(Code::Unsupported, "return and jump are written out before");
+  return fail(Code::Unsupported, "a jump is written out, not translated");
 }
 
 struct Parts {

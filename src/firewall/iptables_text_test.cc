@@ -117,6 +117,14 @@ TEST(IptablesText, EveryChainThatIsGoneToIsThere) {
   }
 }
 
+// `return` outside of what is written out: the chain was gone to, so it leaves all of ours.
+TEST(IptablesText, ATunWithoutIpv6LeavesIpv6Unmarked) {
+  Policy policy = full_policy();
+  policy.tun_addresses.resize(1);
+  EXPECT_THAT(chain(tables(policy, Family::V6)[0], "CAPTURE"), Contains("-d ::/0 -j RETURN"));
+  EXPECT_THAT(chain(tables(policy, Family::V4)[0], "CAPTURE"), Not(Contains(HasSubstr("::/0"))));
+}
+
 TEST(IptablesText, OpenHasNoFilter) {
   Policy policy = full_policy();
   policy.mode = Mode::Open;

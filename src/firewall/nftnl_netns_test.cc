@@ -85,6 +85,18 @@ INSTANTIATE_TEST_SUITE_P(Policies, NftnlAgrees,
                                            Case{"OpenEmpty", Mode::Open, false}),
                          [](const auto& each) { return each.param.name; });
 
+TEST_F(NftnlNetns, AgreesWithTheTextForATunWithoutIpv6) {
+  Policy policy = full_policy();
+  policy.tun_addresses.resize(1);
+  auto firewall = open();
+  ASSERT_EQ("ok", outcome(firewall->install(policy)));
+  const std::string by_netlink = listing();
+  ASSERT_EQ("ok", outcome(firewall->remove()));
+  auto by_text = opened(Backend::NftCommand);
+  ASSERT_EQ("ok", outcome(by_text->install(policy)));
+  EXPECT_EQ(listing(), by_netlink);
+}
+
 TEST_F(NftnlNetns, NobodyElseCanTouchItWhileItsOwnerLives) {
   auto firewall = open();
   ASSERT_EQ("ok", outcome(firewall->install(full_policy())));

@@ -231,6 +231,17 @@ TEST_P(Traffic, ShutRefusesEveryNewConnectionAtOnce) {
   EXPECT_GE(count(*firewall_, "tcp"), 4U);
 }
 
+TEST_P(Traffic, ATunWithoutIpv6RefusesIpv6AtOnce) {
+  Policy with = policy();
+  with.tun_addresses.resize(1);
+  install(with);
+  EXPECT_TRUE(firewall_->intact().value_or(false));
+  EXPECT_EQ(ECONNREFUSED, connect_tcp(web_[1], 300));
+  EXPECT_TRUE(up_->silent(web_[1]));
+  EXPECT_EQ(ETIMEDOUT, connect_tcp(web_[0])) << "IPv4 goes into the TUN";
+  EXPECT_TRUE(tun_->sees(web_[0]));
+}
+
 TEST_P(Traffic, OpenCapturesTcpAndLeavesTheRest) {
   Policy with = policy();
   with.mode = Mode::Open;
