@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows proxyvpn at work, in two minutes on a fresh machine: installs what is missing, builds, and
+# Shows proxyvpn at work, in a few minutes on a fresh machine: installs what is missing, builds, and
 # runs it in a private lab: a PC, a real proxy (tinyproxy) and a web server, each in a network
 # namespace of its own. This machine's own network is never touched, and the lab ends with this
 # script, however that ends.
