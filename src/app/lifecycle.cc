@@ -298,7 +298,12 @@ Result<> Lifecycle::make_tun() {
   auto made = doors_.create_tun(name, plan_.queues, plan_.offload);
   if (!made) return tl::unexpected(made.error());
   tun_ = std::move(*made);
-  if (auto done = doors_.routing->set_up(plan_.routing.link); !done) return done;
+  netlink::LinkSetup link = plan_.routing.link;
+  // A kernel that refused the offload: large packets in place of large segments.
+  if (!tun_.offloads.segmentation && link.mtu == netlink::kDefaultMtu) {
+    link.mtu = netlink::kMtuWithoutSegmentation;
+  }
+  if (auto done = doors_.routing->set_up(link); !done) return done;
   const auto snapshot = doors_.routing->snapshot();
   if (!snapshot) return tl::unexpected(snapshot.error());
   tun_index_ = index_of(*snapshot, name);

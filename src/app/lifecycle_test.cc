@@ -52,6 +52,7 @@ class LifecycleTest : public ::testing::Test {
       }
       tun::TunQueues made;
       for (unsigned i = 0; i < queues; ++i) made.queues.emplace_back(-1);
+      made.offloads = offloads;
       return made;
     };
     return result;
@@ -78,6 +79,7 @@ class LifecycleTest : public ::testing::Test {
   proxyvpn::testing::RecordingRouting routing{journal};
   proxyvpn::testing::RecordingSocketDiag sockets{journal};
   std::vector<std::string> warnings;
+  tun::Offloads offloads{true, true, true};
 };
 
 constexpr const char* kBarrier = "unreachable default";
@@ -100,6 +102,21 @@ TEST_F(LifecycleTest, KillswitchComesFirstAndGoesLast) {
                   HasSubstr("pref 201"), HasSubstr("pref 200"), HasSubstr(kBarrier), "nft remove"));
   EXPECT_TRUE(nothing_left());
   EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST_F(LifecycleTest, WithoutSegmentationTheDefaultMtuBecomesTheLargest) {
+  for (const bool segmentation : {true, false}) {
+    offloads.segmentation = segmentation;
+    for (const std::uint32_t asked : {1500U, 9000U}) {
+      auto plan = small_plan();
+      plan.routing.link.mtu = asked;
+      Lifecycle lifecycle(doors(), plan, hooks());
+      ASSERT_TRUE(lifecycle.up().has_value());
+      const std::uint32_t want = asked == 1500 && !segmentation ? 65535 : asked;
+      EXPECT_EQ(routing.last_link.mtu, want);
+      ASSERT_TRUE(lifecycle.down().has_value());
+    }
+  }
 }
 
 TEST_F(LifecycleTest, WithoutKillswitchNothingIsRefusedDuringTheTeardown) {

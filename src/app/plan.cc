@@ -86,7 +86,8 @@ std::vector<Endpoint> proxy_endpoints(const Config& config,
 netlink::RoutingPlan build_routing(const Config& config, const HostFacts& facts) {
   netlink::RoutingPlan plan;
   plan.link.name = config.tun_name;
-  plan.link.mtu = config.mtu;
+  const bool whole = !config.offload && config.mtu == netlink::kDefaultMtu;
+  plan.link.mtu = whole ? netlink::kMtuWithoutSegmentation : config.mtu;
   plan.link.addresses = tun_addresses(config, facts);
   for (const Family family : families(facts)) {
     plan.barrier_routes.push_back(

@@ -63,6 +63,15 @@ TEST(Routing, IsTheOneThatHoldsAgainstLeaks) {
           "ip -6 route add default dev tun0 table 28790 metric 100 protocol 112"));
 }
 
+TEST(Routing, WithoutOffloadTheDefaultMtuBecomesTheLargest) {
+  auto config = basic_config();
+  EXPECT_EQ(build_routing(config, basic_facts()).link.mtu, 1500u);
+  config.offload = false;
+  EXPECT_EQ(build_routing(config, basic_facts()).link.mtu, 65535u);
+  config.mtu = 9000;
+  EXPECT_EQ(build_routing(config, basic_facts()).link.mtu, 9000u);
+}
+
 TEST(Routing, FollowsTheOptions) {
   auto config = basic_config();
   config.tun_name = "vpn9";

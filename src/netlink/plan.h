@@ -52,9 +52,14 @@ struct Route {
   friend bool operator==(const Route&, const Route&) = default;
 };
 
+inline constexpr std::uint32_t kDefaultMtu = 1500;
+// In place of the default where the TUN device does not cut segments: frames are as large as an IP
+// packet then, which is what makes the difference (docs/architecture.md).
+inline constexpr std::uint32_t kMtuWithoutSegmentation = 65535;
+
 struct LinkSetup {
   std::string name;
-  std::uint32_t mtu = 1500;
+  std::uint32_t mtu = kDefaultMtu;
   std::uint32_t tx_queue_length =
       5000;  // packets; the default 500 overflows when many flows close at once
   std::vector<Cidr> addresses;

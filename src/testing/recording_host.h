@@ -86,6 +86,7 @@ class RecordingRouting final : public netlink::Routing {
     return take(prefix(rule.family) + netlink::to_string(rule));
   }
   Result<> set_up(const netlink::LinkSetup& link) override {
+    last_link = link;
     return journal_.note("link up " + link.name);
   }
   Result<> remove_tun(const std::string& name) override {
@@ -114,6 +115,7 @@ class RecordingRouting final : public netlink::Routing {
   Result<netlink::Snapshot> snapshot() override { return state; }
 
   std::set<std::string> objects;  // rules and routes that are there
+  netlink::LinkSetup last_link;
   netlink::Snapshot state;
 
  private:
