@@ -10,7 +10,7 @@ std::string_view refusal_reason(int status) noexcept {
       return "the proxy calls the CONNECT request a bad one; it may be no proxy but a web server, "
              "or want TLS";
     case 401:
-      return "a web server, not a proxy, asks for a password (401 instead of 407)";
+      return "the proxy refuses the credentials (401, as tinyproxy says it, in place of 407)";
     case 403:
       return "the proxy forbids connections to this target";
     case 404:

@@ -261,7 +261,8 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
       start_over();
       return;
     case Outcome::Refused:
-      if (reply.status == 407) {
+      // tinyproxy says 401 where RFC 9110 15.5.8 has 407; no origin server answers a CONNECT.
+      if (reply.status == 407 || reply.status == 401) {
         trouble(Trouble::Authentication, 0);
         return;
       }

@@ -297,6 +297,14 @@ TEST_F(TunnelTest, RefusedCredentialsAreALoudTroubleNotAHang) {
   EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Authentication});
 }
 
+TEST_F(TunnelTest, TinyproxysWayOfRefusingCredentialsIsTheSameTrouble) {
+  ask();
+  proxy.write("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(until([&] { return flow.refused.has_value(); }));
+  EXPECT_EQ(*flow.refused, Refusal::NetworkUnreachable);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Authentication});
+}
+
 TEST_F(TunnelTest, DigestIsAnsweredAlsoOnANewConnection) {
   make({}, Credentials{"user", Secret("pass")});
   ask();
