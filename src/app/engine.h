@@ -17,7 +17,6 @@ namespace proxyvpn::app {
 struct EngineConfig {
   UniqueFd tun;  // one queue of the TUN device, non-blocking
   tun::Offloads offloads;
-  std::uint32_t mtu = 1500;
   UniqueFd channel;  // to the supervisor, see worker_protocol.h; its end ends the engine
   WorkerStats* stats = nullptr;   // not owned; may be null
   std::vector<Endpoint> proxies;  // in order of preference; at least one

@@ -35,7 +35,6 @@ std::string signal_name(int signal) {
 WorkerSetup worker_setup(Session& session) {
   WorkerSetup setup = std::move(session.workers);
   const Config& config = session.config;
-  setup.engine.mtu = config.mtu;
   setup.engine.credentials = config.proxy.credentials;
   setup.engine.connect_timeout = config.connect_timeout;
   setup.engine.preconnect = config.preconnect;
