@@ -204,6 +204,21 @@ Result<Cidr> parse_cidr(std::string_view text) {
   return Cidr{*address, *prefix};
 }
 
+std::string protocol_name(std::uint8_t protocol) {
+  switch (protocol) {
+    case IPPROTO_TCP:
+      return "tcp";
+    case IPPROTO_UDP:
+      return "udp";
+    case IPPROTO_ICMP:
+      return "icmp";
+    case IPPROTO_ICMPV6:
+      return "ipv6-icmp";
+    default:
+      return std::to_string(protocol);
+  }
+}
+
 }  // namespace proxyvpn
 
 std::size_t std::hash<proxyvpn::IpAddress>::operator()(

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/ip.h"
 #include "firewall/iptables_text.h"
 
 namespace proxyvpn::firewall {
@@ -23,22 +24,6 @@ std::string hex(std::uint32_t number) {
   char text[16] = {};
   std::snprintf(text, sizeof text, "0x%x", number);
   return text;
-}
-
-// Known by these names without /etc/protocols.
-std::string protocol_name(std::uint8_t protocol) {
-  switch (protocol) {
-    case IPPROTO_TCP:
-      return "tcp";
-    case IPPROTO_UDP:
-      return "udp";
-    case IPPROTO_ICMP:
-      return "icmp";
-    case IPPROTO_ICMPV6:
-      return "ipv6-icmp";
-    default:
-      return std::to_string(protocol);
-  }
 }
 
 // One alternative of a rule: options, and the protocol that they all agree on.

@@ -27,21 +27,6 @@ std::string hex(std::uint32_t number, int digits) {
   return text;
 }
 
-std::string protocol_name(std::uint8_t protocol) {
-  switch (protocol) {
-    case IPPROTO_TCP:
-      return "tcp";
-    case IPPROTO_UDP:
-      return "udp";
-    case IPPROTO_ICMP:
-      return "icmp";
-    case IPPROTO_ICMPV6:
-      return "ipv6-icmp";
-    default:
-      return std::to_string(protocol);
-  }
-}
-
 std::string route_type_name(unsigned type) {
   switch (type) {
     case RTN_LOCAL:

@@ -44,21 +44,6 @@ std::string range_text(const Range& range) {
                                   : std::to_string(range.start) + "-" + std::to_string(range.end);
 }
 
-std::string ip_protocol_name(std::uint8_t number) {
-  switch (number) {
-    case IPPROTO_TCP:
-      return "tcp";
-    case IPPROTO_UDP:
-      return "udp";
-    case IPPROTO_ICMP:
-      return "icmp";
-    case IPPROTO_ICMPV6:
-      return "ipv6-icmp";
-    default:
-      return std::to_string(number);
-  }
-}
-
 // What the rule looks at, each with a space behind it.
 std::string selectors(const fib_rule_hdr& header, const RuleAttributes& attributes) {
   const int family = header.family;
@@ -81,7 +66,7 @@ std::string selectors(const fib_rule_hdr& header, const RuleAttributes& attribut
   if (const auto users = attributes.value<fib_rule_uid_range>(FRA_UID_RANGE))
     text += " uidrange " + std::to_string(users->start) + "-" + std::to_string(users->end);
   if (const auto protocol = attributes.u8(FRA_IP_PROTO))
-    text += " ipproto " + ip_protocol_name(*protocol);
+    text += " ipproto " + protocol_name(*protocol);
   if (const auto ports = attributes.value<fib_rule_port_range>(FRA_SPORT_RANGE))
     text += " sport " + range_text(*ports);
   if (const auto ports = attributes.value<fib_rule_port_range>(FRA_DPORT_RANGE))
