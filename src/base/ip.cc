@@ -204,7 +204,7 @@ Result<Cidr> parse_cidr(std::string_view text) {
   return Cidr{*address, *prefix};
 }
 
-std::string protocol_name(std::uint8_t protocol) {
+std::string ip_protocol_name(std::uint8_t protocol) {
   switch (protocol) {
     case IPPROTO_TCP:
       return "tcp";

@@ -96,7 +96,7 @@ Result<Cidr> parse_cidr(std::string_view text);
 
 // "tcp", "udp", "icmp", "ipv6-icmp", the number of any other: names that ip(8), nft(8) and
 // iptables(8) take also without /etc/protocols.
-std::string protocol_name(std::uint8_t protocol);
+std::string ip_protocol_name(std::uint8_t protocol);
 
 }  // namespace proxyvpn
 

@@ -35,7 +35,7 @@ struct Options {
   bool require(std::uint8_t wanted) {
     if (protocol != 0) return protocol == wanted;
     protocol = wanted;
-    text += " -p " + protocol_name(wanted);
+    text += " -p " + ip_protocol_name(wanted);
     return true;
   }
 };
@@ -137,7 +137,7 @@ bool append(Options& options, const Compare& compare) {
     return true;
   }
   if (compare.field == Field::L4Proto && compare.negate) {
-    options.text += " ! -p " + protocol_name(compare.bytes.front());
+    options.text += " ! -p " + ip_protocol_name(compare.bytes.front());
     return true;
   }
   return !compare.negate &&

@@ -68,11 +68,11 @@ Compare is_link(Field link_name, std::string_view name) {
 }
 
 Compare is_protocol(std::uint8_t protocol) {
-  return {Field::L4Proto, false, {}, {protocol}, protocol_name(protocol)};
+  return {Field::L4Proto, false, {}, {protocol}, ip_protocol_name(protocol)};
 }
 
 Compare is_not_protocol(std::uint8_t protocol) {
-  return {Field::L4Proto, true, {}, {protocol}, "!= " + protocol_name(protocol)};
+  return {Field::L4Proto, true, {}, {protocol}, "!= " + ip_protocol_name(protocol)};
 }
 
 Compare is_port(Field port, std::uint16_t number) { return equal(port, port_value(number)); }

@@ -66,7 +66,7 @@ std::string selectors(const fib_rule_hdr& header, const RuleAttributes& attribut
   if (const auto users = attributes.value<fib_rule_uid_range>(FRA_UID_RANGE))
     text += " uidrange " + std::to_string(users->start) + "-" + std::to_string(users->end);
   if (const auto protocol = attributes.u8(FRA_IP_PROTO))
-    text += " ipproto " + protocol_name(*protocol);
+    text += " ipproto " + ip_protocol_name(*protocol);
   if (const auto ports = attributes.value<fib_rule_port_range>(FRA_SPORT_RANGE))
     text += " sport " + range_text(*ports);
   if (const auto ports = attributes.value<fib_rule_port_range>(FRA_DPORT_RANGE))
