@@ -6,6 +6,7 @@
 
 #include "app/options.h"
 #include "app/secrets_argv.h"
+#include "app/subcommand.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -38,8 +39,6 @@ constexpr std::string_view kFooter =
     "A password is best given with --password-file. --dry-run shows what would be done.\n"
     "'proxyvpn down' stops, and removes everything that a run left behind; 'status', 'counters',\n"
     "'lock' and 'unlock' have a --help each.\n";
-constexpr const char* kProxyGroup = "Proxy Configuration:";
-constexpr const char* kNetworkGroup = "Network Configuration:";
 
 constexpr std::size_t kColumn = 32;  // where explanations start
 constexpr std::size_t kWidth = 80;   // a terminal's
@@ -88,6 +87,11 @@ struct Definition {
   CLI::App app{kDescription, "proxyvpn"};
   CLI::App* up = nullptr;
   std::array<CLI::App*, kOutsideCommands.size()> outside{};
+  struct Other {
+    std::shared_ptr<Subcommand> command;
+    CLI::App* app = nullptr;
+  };
+  std::vector<Other> others;  // in the order of subcommands()
 
   Definition() {
     app.formatter(std::make_shared<HelpFormat>());
@@ -100,6 +104,11 @@ struct Definition {
       outside[i] = app.add_subcommand(kOutsideCommands[i].name, kOutsideCommands[i].description);
       define_down(*outside[i], down_flags);
       add_common(*outside[i]);
+    }
+    for (const auto& entry : subcommands()) {
+      others.push_back({entry.make(), app.add_subcommand(entry.name, entry.description)});
+      others.back().command->define(*others.back().app);
+      add_common(*others.back().app);
     }
     app.set_help_flag("-h,--help", "Print this help");
   }
@@ -116,7 +125,13 @@ struct Definition {
     }
     return nullptr;
   }
+  [[nodiscard]] const Other* chosen_other() const {
+    const auto found = std::find_if(others.begin(), others.end(),
+                                    [](const Other& other) { return other.app->parsed(); });
+    return found == others.end() ? nullptr : &*found;
+  }
   [[nodiscard]] CLI::App& chosen_app() const {
+    if (const Other* other = chosen_other()) return *other->app;
     for (CLI::App* command : outside) {
       if (command->parsed()) return *command;
     }
@@ -125,15 +140,17 @@ struct Definition {
 };
 
 bool is_command(std::string_view word) {
-  return word == "up" || std::any_of(kOutsideCommands.begin(), kOutsideCommands.end(),
-                                     [&](const auto& command) { return word == command.name; });
+  const auto is_it = [&](const auto& command) { return word == command.name; };
+  const auto others = subcommands();
+  return word == "up" || std::any_of(kOutsideCommands.begin(), kOutsideCommands.end(), is_it) ||
+         std::any_of(others.begin(), others.end(), is_it);
 }
 
 std::string usage_and_options(const CLI::App& command, const std::string& usage) {
   std::string text = command.help();
   // CLI11 starts with its own description and usage line; the groups follow.
-  text.erase(0, text.find(kProxyGroup) != std::string::npos ? text.find(kProxyGroup)
-                                                            : text.find(kNetworkGroup));
+  text.erase(0, text.find('\n', text.find("Usage:")));
+  text.erase(0, text.find_first_not_of('\n'));
   for (auto gap = text.find("\n\n\n"); gap != std::string::npos; gap = text.find("\n\n\n")) {
     text.erase(gap, 1);
   }
@@ -212,7 +229,19 @@ Parsed finish(Result<Checked> checked, Command command, std::string_view name) {
   }
   Parsed parsed;
   parsed.command_line =
-      CommandLine{command, std::move(checked->config), std::move(checked->warnings)};
+      CommandLine{command, std::move(checked->config), std::move(checked->warnings), {}};
+  return parsed;
+}
+
+Parsed finish(const Definition::Other& chosen, std::optional<std::string> variable) {
+  auto action = chosen.command->action(std::move(variable));
+  auto parsed = finish(action ? Result<Checked>(Checked{}) : tl::unexpected(action.error()),
+                       Command::Other, chosen.app->get_name());
+  if (action) {
+    parsed.command_line->action = [command = chosen.command, act = std::move(*action)] {
+      return act();
+    };
+  }
   return parsed;
 }
 
@@ -234,8 +263,9 @@ Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string
     // CLI11 takes its words from the back.
     definition.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    return text_and_success(definition.chosen() ? outside_help(definition.chosen_app())
-                                                : full_help(definition));
+    return text_and_success(&definition.chosen_app() == definition.up
+                                ? full_help(definition)
+                                : outside_help(definition.chosen_app()));
   } catch (const CLI::CallForVersion&) {
     return text_and_success(version_text() + "\n");
   } catch (const CLI::ParseError& error) {
@@ -243,6 +273,9 @@ Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string
   }
   if (const auto* chosen = definition.chosen()) {
     return finish(to_config(definition.down_flags), chosen->command, chosen->name);
+  }
+  if (const auto* other = definition.chosen_other()) {
+    return finish(*other, std::move(variable));
   }
   auto& flags = definition.up_flags;
   if (variable && !flags.proxy_url && !flags.proxy_host) flags.proxy_url = std::move(variable);

@@ -5,15 +5,17 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/subcommand.h"
 
 namespace proxyvpn::app {
 
-enum class Command : std::uint8_t { Up, Down, Status, Counters, Lock, Unlock };
+enum class Command : std::uint8_t { Up, Down, Status, Counters, Lock, Unlock, Other };
 
 struct CommandLine {
   Command command = Command::Up;
   Config config;
   std::vector<std::string> warnings;  // sentences for stderr
+  Action action{};                    // Command::Other only
 };
 
 // Either a command to run, or a text and an exit code: 0 for --help and --version, 2 for a command

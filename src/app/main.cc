@@ -28,6 +28,8 @@ int run(CommandLine command_line) {
       return run_lock(command_line.config);
     case Command::Unlock:
       return run_unlock(command_line.config);
+    case Command::Other:
+      return command_line.action();
   }
   return kExitFailure;
 }
