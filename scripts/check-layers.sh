@@ -17,8 +17,9 @@ declare -A may_include=(
   [connect]="stack/tcp_flow.h event base"
   [netlink]="base"
   [firewall]="base"
-  [app]="base event dns tun stack connect netlink firewall"
-  [selftest]="connect dns netlink event base"
+  [probe]="connect dns netlink event base"
+  [app]="base event dns tun stack connect netlink firewall probe"
+  [selftest]="probe connect dns netlink event base"
   [testing]="base event dns tun stack connect netlink firewall"
 )
 
@@ -89,7 +90,7 @@ check_tree() { # SRC
       check_own "$file" "$line" "$room" "${BASH_REMATCH[1]}" "$is_test"
     elif [[ $rest =~ ^[[:space:]]*#[[:space:]]*include[[:space:]]*\<([^\>]+)\> ]]; then
       header=${BASH_REMATCH[1]}
-      if [[ $header =~ ^(base|event|dns|tun|stack|connect|firewall|app|selftest|testing)/ ]]; then
+      if [[ $header =~ ^(base|event|dns|tun|stack|connect|firewall|probe|app|selftest|testing)/ ]]; then
         report "$file" "$line" "<$header>: our own headers are included with quotes"
       fi
       check_library "$file" "$line" "$room" "$header"
@@ -136,7 +137,9 @@ self_test() {
   plant connect/x.cc '#include "stack/lwip_stack.h"'
   plant netlink/x.cc '#include "firewall/policy.h"'
   plant firewall/x.cc '  #  include "netlink/plan.h"'
-  plant app/x.cc '#include "selftest/probe.h"'
+  plant app/x.cc '#include "selftest/options.h"'
+  plant probe/x.cc '#include "firewall/policy.h"'
+  plant connect/x.cc '#include "probe/server.h"'
   plant app/x.cc '#include "testing/fake.h"'
   plant selftest/x.cc '#include "app/cli.h"'
   plant base/x.cc '#include "error.h"'
@@ -155,6 +158,8 @@ self_test() {
   admit connect/x.cc '#include "stack/tcp_flow.h"'
   admit connect/x_test.cc '#include "testing/manual_reactor.h"'
   admit stack/x.cc '#include <lwip/tcp.h>'
+  admit app/x.cc '#include "probe/dns_probe.h"'
+  admit selftest/x.cc '#include "probe/dns_probe.h"'
   admit app/cli.cc '#include <CLI/CLI.hpp>'
   plant stack/lwip_port/hooks.h '#include "CLI/CLI.hpp"'
   admit stack/lwip_port/lwipopts.h '#include "lwip_hooks.h"'

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "probe/report.h"
 #include "selftest/options.h"
 #include "selftest/report.h"
 
@@ -15,21 +16,22 @@ void complain(const Error& error) {
   print(stderr, "proxyvpn-selftest: " + error.message + "\n");
 }
 
-int probe(Options& options) {
+int ask(Options& options) {
   if (!options.server_given) {
-    const auto server = default_server(dns::ResolverPaths{}, options.probe.proxy.has_value());
+    const auto server =
+        probe::default_server(dns::ResolverPaths{}, options.probe.proxy.has_value());
     if (!server) {
       complain(server.error());
       return kExitNoServer;
     }
     options.probe.server = *server;
   }
-  const auto report = run_probe(options.probe);
+  const auto report = probe::run_probe(options.probe);
   if (!report) {
     complain(report.error());
     return kExitUsage;
   }
-  print(stdout, to_text(*report));
+  print(stdout, probe::to_text(*report));
   if (!report->failure) return kExitOk;
   complain(report->failure->error);
   return exit_code(report->failure->step);
@@ -54,7 +56,7 @@ int run(int argc, char** argv) {
     return done->exit_code;
   }
   auto& options = std::get<Options>(parsed);
-  const int dns = probe(options);
+  const int dns = ask(options);
   const int routing = options.show_ip ? show_routing() : kExitOk;
   return dns != kExitOk ? dns : routing;
 }

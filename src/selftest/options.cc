@@ -74,7 +74,7 @@ std::variant<Options, Done> to_options(const CLI::App& app, Flags& flags) {
     return usage("--socket-mark is for the connection to the proxy: give --proxy-url too");
   }
   if (app.count("--server") > 0) {
-    const auto server = parse_server(flags.server);
+    const auto server = probe::parse_server(flags.server);
     if (!server) return usage("--server: " + server.error().message);
     if (out.probe.proxy && !server->zone.empty()) {
       return usage("--server: " + flags.server +

@@ -4,14 +4,14 @@
 #include <variant>
 
 #include "base/error.h"
-#include "selftest/probe.h"
+#include "probe/dns_probe.h"
 
 namespace proxyvpn::selftest {
 
 inline constexpr const char* kProxyUrlVariable = "PROXYVPN_SELFTEST_PROXY_URL";
 
 struct Options {
-  ProbeOptions probe;
+  probe::ProbeOptions probe;
   bool server_given = false;  // else probe.server waits for default_server()
   bool show_ip = true;
 };

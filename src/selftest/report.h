@@ -1,9 +1,9 @@
 #pragma once
-// What a person reads of a probe, and what a script reads of it: text and exit code.
+// What a script reads of a probe, and a person of the machine: exit code and text.
 #include <string>
 
 #include "netlink/routing.h"
-#include "selftest/probe.h"
+#include "probe/dns_probe.h"
 
 namespace proxyvpn::selftest {
 
@@ -18,16 +18,9 @@ inline constexpr int kExitProxyRefused = 14;
 inline constexpr int kExitAnswer = 15;
 inline constexpr int kExitRcode = 16;
 inline constexpr int kExitNetlink = 17;
-int exit_code(Step step) noexcept;
+int exit_code(probe::Step step) noexcept;
 // The list above as lines for --help.
 std::string exit_code_help();
-
-// "12.3 ms"
-std::string to_string(Microseconds time);
-
-// Question, server, answer, times and notes, one fact per line, ends with a newline. The failure is
-// not in it: that goes to stderr.
-std::string to_text(const ProbeReport& report);
 
 // The policy rules of both families, and the routes of every table that is not the system's own.
 std::string to_text(const netlink::Snapshot& snapshot);

@@ -12,9 +12,9 @@
 #include "base/ip.h"
 #include "connect/proxy_url.h"
 #include "dns/message.h"
-#include "selftest/server.h"
+#include "probe/server.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 
 // Which step a probe failed in.
 enum class Step : std::uint8_t {
@@ -71,4 +71,4 @@ struct ProbeReport {
 // report. Blocks for at most `options.timeout`.
 Result<ProbeReport> run_probe(const ProbeOptions& options);
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

@@ -1,4 +1,4 @@
-#include "selftest/server.h"
+#include "probe/server.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 using testing::HasSubstr;
@@ -93,4 +93,4 @@ TEST(ServerAddress, ANumericZoneIsALinkIndex) {
 }
 
 }  // namespace
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

@@ -7,10 +7,10 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "connect/proxy_url.h"
-#include "selftest/bounded_io.h"
-#include "selftest/probe.h"
+#include "probe/bounded_io.h"
+#include "probe/dns_probe.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 
 struct ProxyTunnel {
   UniqueFd fd;                           // set when the tunnel stands
@@ -27,4 +27,4 @@ struct ProxyTunnel {
 ProxyTunnel open_proxy_tunnel(const connect::ProxyUrl& proxy, const connect::Target& target,
                               std::optional<std::uint32_t> mark, const Deadline& deadline);
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

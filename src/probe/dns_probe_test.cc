@@ -1,13 +1,13 @@
-#include "selftest/probe.h"
+#include "probe/dns_probe.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "selftest/bounded_io.h"
-#include "selftest/report.h"
-#include "selftest/scripted_server_test.h"
+#include "probe/bounded_io.h"
+#include "probe/report.h"
+#include "probe/scripted_server_test.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 using testing::answer_to;
@@ -387,4 +387,4 @@ TEST(BoundedIo, ResolvingEndsAtTheDeadline) {
 }
 
 }  // namespace
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

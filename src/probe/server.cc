@@ -1,4 +1,4 @@
-#include "selftest/server.h"
+#include "probe/server.h"
 
 #include <net/if.h>
 
@@ -8,7 +8,7 @@
 
 #include "dns/message.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 Server at_default_port(const dns::Nameserver& nameserver) {
@@ -99,4 +99,4 @@ Result<SocketAddress> to_sockaddr(const Server& server) {
   return out;
 }
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

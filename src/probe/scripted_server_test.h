@@ -16,7 +16,7 @@
 #include "base/ip.h"
 #include "base/unique_fd.h"
 
-namespace proxyvpn::selftest::testing {
+namespace proxyvpn::probe::testing {
 
 using Bytes = std::vector<std::uint8_t>;
 inline constexpr int kPatience = 20;  // seconds
@@ -150,4 +150,4 @@ inline Bytes answer_to(const Bytes& query, std::vector<IpAddress> addresses, int
   return out;
 }
 
-}  // namespace proxyvpn::selftest::testing
+}  // namespace proxyvpn::probe::testing

@@ -1,14 +1,14 @@
-#include "selftest/probe.h"
+#include "probe/dns_probe.h"
 
 #include <poll.h>
 
 #include <array>
 #include <utility>
 
-#include "selftest/bounded_io.h"
-#include "selftest/proxy_tunnel.h"
+#include "probe/bounded_io.h"
+#include "probe/proxy_tunnel.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 constexpr std::size_t kMaxUdpBytes = 4096;  // without EDNS an answer has at most 512
@@ -192,4 +192,4 @@ Result<ProbeReport> run_probe(const ProbeOptions& options) {
   return Probe(options, std::move(*query)).run();
 }
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

@@ -12,7 +12,7 @@
 #include "base/ip.h"
 #include "base/unique_fd.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 
 // One for all steps of a probe.
 class Deadline {
@@ -49,4 +49,4 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> buffer, const Deadli
 // (RFC 6724). A name is resolved in a child process, as getaddrinfo cannot be told to stop.
 Result<std::vector<IpAddress>> resolve_host(const std::string& host, const Deadline& deadline);
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

@@ -1,4 +1,4 @@
-#include "selftest/proxy_tunnel.h"
+#include "probe/proxy_tunnel.h"
 
 #include <sys/random.h>
 
@@ -7,7 +7,7 @@
 
 #include "connect/http_connect.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 constexpr std::string_view kHex = "0123456789abcdef";
@@ -177,4 +177,4 @@ ProxyTunnel open_proxy_tunnel(const connect::ProxyUrl& proxy, const connect::Tar
   return TunnelMaker(proxy, target, mark, deadline).run();
 }
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

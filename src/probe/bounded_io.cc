@@ -1,4 +1,4 @@
-#include "selftest/bounded_io.h"
+#include "probe/bounded_io.h"
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -14,7 +14,7 @@
 #include <cstring>
 #include <memory>
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 namespace {
 
 constexpr std::size_t kMaxAddresses = 16;
@@ -205,4 +205,4 @@ Result<std::vector<IpAddress>> resolve_host(const std::string& host, const Deadl
   return out;
 }
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe

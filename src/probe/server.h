@@ -7,7 +7,7 @@
 #include "base/ip.h"
 #include "dns/resolv_conf.h"
 
-namespace proxyvpn::selftest {
+namespace proxyvpn::probe {
 
 // A name server: address, port (53 unless given), and the link for a link-local address.
 struct Server {
@@ -25,4 +25,4 @@ Result<Server> default_server(const dns::ResolverPaths& paths, bool through_prox
 // For connect(2). NotFound when the zone is no link of this machine.
 Result<SocketAddress> to_sockaddr(const Server& server);
 
-}  // namespace proxyvpn::selftest
+}  // namespace proxyvpn::probe
