@@ -152,9 +152,12 @@ do_uninstall() {
   if systemd_runs; then
     systemctl disable --quiet --now "${units[@]}" 2>/dev/null || true
   fi
-  # Whoever removes the program wants the machine open: afterwards nothing here could open it.
-  if [ -x "$bin_dir/proxyvpn" ] && ! "$bin_dir/proxyvpn" down; then
-    die "'proxyvpn down' failed (see above): nothing was removed"
+  # Whoever removes the program wants the machine open, also where it was shut on purpose: afterwards
+  # nothing here could open it.
+  if [ -x "$bin_dir/proxyvpn" ] && bounding_set_has_net_admin; then
+    if ! "$bin_dir/proxyvpn" down || ! "$bin_dir/proxyvpn" unlock; then
+      die "the machine could not be put back (see above): nothing was removed"
+    fi
   fi
   rm -f "$bin_dir/proxyvpn" "$bin_dir/proxyvpn-selftest" "$man_dir/proxyvpn.8" \
     "$man_dir/proxyvpn-selftest.8" "$tmpfiles" "$lib_dir/service-stop"

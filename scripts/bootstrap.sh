@@ -3,33 +3,35 @@
 # pacman). Does nothing, in a moment, when everything is there. No service is started, and one that
 # comes with a package (squid, ssh) is not left to start at the next boot.
 #
-#   scripts/bootstrap.sh [build|test|demo|check ...]     default: build test
+#   scripts/bootstrap.sh [build|test|demo|check|package ...]     default: build test
 #   scripts/bootstrap.sh --list MANAGER [mode ...]       names the packages, installs nothing
 #
 # build: compiler and libraries.            test: what scripts/test.sh runs, fuzzing included.
 # demo:  what scripts/demo.sh runs.         check: formatter and linter of scripts/check.sh.
+# package: what scripts/package.sh packs with.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-usage() { sed -n '2,11s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
 
 # packages MANAGER MODE: the names, in the manager's own spelling.
 packages() {
   case $1-$2 in
     apt-build)
       echo g++ cmake ninja-build pkg-config ca-certificates xz-utils libcap2-bin \
-        libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
+        libnl-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
         libexpected-dev libcli11-dev libhttp-parser-dev
       ;;
     apt-test)
       echo clang libclang-rt-dev libgtest-dev libgmock-dev python3 iproute2 nftables iptables \
         squid tinyproxy-bin openssh-server openssh-client git curl openssl procps iputils-ping \
-        util-linux shellcheck man-db
+        util-linux shellcheck man-db dpkg-dev file lintian rpm cpio \
+        makepkg pacman-package-manager fakeroot libarchive-tools
       ;;
+    apt-package) echo dpkg-dev file ;;
     apt-demo) echo iproute2 nftables tinyproxy-bin curl python3 util-linux ;;
-    apt-check) echo clang clang-format clang-tidy shellcheck makepkg pacman-package-manager \
-        fakeroot libarchive-tools ;;
+    apt-check) echo clang clang-format clang-tidy shellcheck ;;
     dnf-build)
       echo gcc-c++ cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
         libnl3-devel libnftnl-devel libmnl-devel libcap-devel libseccomp-devel nettle-devel \
@@ -38,8 +40,9 @@ packages() {
     dnf-test)
       echo clang compiler-rt gtest-devel gmock-devel libasan libubsan python3 iproute nftables \
         iptables-nft squid tinyproxy openssh-server openssh-clients git curl openssl procps-ng \
-        iputils util-linux ShellCheck man-db
+        iputils util-linux ShellCheck man-db rpm-build cpio
       ;;
+    dnf-package) echo rpm-build ;;
     dnf-demo) echo iproute nftables tinyproxy curl python3 util-linux ;;
     dnf-check) echo clang clang-tools-extra ShellCheck ;;
     pacman-build)
@@ -50,6 +53,7 @@ packages() {
       echo clang compiler-rt gtest python iproute2 nftables squid tinyproxy openssh git curl \
         openssl procps-ng iputils util-linux shellcheck man-db
       ;;
+    pacman-package) echo fakeroot ;;
     pacman-demo) echo iproute2 nftables tinyproxy curl python util-linux ;;
     pacman-check) echo clang shellcheck ;;
   esac
@@ -174,7 +178,7 @@ main() {
   local modes=() mode manager='' list_only=no names=() wanted=() missing=()
   while [ $# -gt 0 ]; do
     case $1 in
-      build | test | demo | check) modes+=("$1") ;;
+      build | test | demo | check | package) modes+=("$1") ;;
       --list)
         list_only=yes
         manager=${2:-}
@@ -184,7 +188,7 @@ main() {
         usage
         exit 0
         ;;
-      *) die "unknown mode '$1' (build, test, demo or check)" ;;
+      *) die "unknown mode '$1' (build, test, demo, check or package)" ;;
     esac
     shift
   done

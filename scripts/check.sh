@@ -22,9 +22,10 @@ stage_shellcheck() {
   have shellcheck || die "shellcheck is missing (scripts/bootstrap.sh test)"
   local scripts
   mapfile -t scripts < <(find scripts .ci install.sh pkg tests bench -type f \
-    \( -name '*.sh' -o -name '*.install' -o -name PKGBUILD -o -name '*-stop.in' -o -path '.ci/run' \) 2>/dev/null)
+    \( -name '*.sh' -o -name '*.install' -o -name PKGBUILD -o -name '*-stop.in' -o -name '*-package.in' \
+    -o -path 'pkg/deb/p*' -o -path '.ci/run' \) 2>/dev/null)
   [ ${#scripts[@]} -ge 5 ] || die "shellcheck: too few scripts found: ${scripts[*]}"
-  shellcheck -x "${scripts[@]}"
+  shellcheck -x "${scripts[@]}" && shellcheck -s sh pkg/rpm/*
 }
 
 stage_layers() {

@@ -157,6 +157,15 @@ test_without_root() {
   grep -q 'needs root' "$scratch/report" || fail "not explained: $(cat "$scratch/report")"
 }
 
+# A machine that was shut on purpose is open again once the program that could open it is gone.
+test_removal_opens() {
+  install_it
+  /usr/local/bin/proxyvpn lock 2>"$scratch/report" || fail "lock: $(cat "$scratch/report")"
+  nft list table inet proxyvpn >/dev/null || fail "lock left no table"
+  install_it uninstall
+  ! nft list table inet proxyvpn >/dev/null 2>&1 || fail "the machine is still shut after the removal"
+}
+
 # A container without CAP_NET_ADMIN: the capability would make the program impossible to start.
 test_without_net_admin() {
   setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$top/install.sh" >"$scratch/report" 2>&1 ||
@@ -168,7 +177,7 @@ test_without_net_admin() {
 
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 sandbox
-for test in test_install_and_remove test_upgrade test_install_dir test_without_root test_without_net_admin; do
+for test in test_install_and_remove test_upgrade test_install_dir test_without_root test_removal_opens test_without_net_admin; do
   "$test"
   echo "passed $test"
 done

@@ -59,7 +59,7 @@ build() {
 check_contents() {
   local file
   for file in .INSTALL .PKGINFO usr/bin/proxyvpn usr/bin/proxyvpn-selftest usr/lib/systemd/system/proxyvpn.service \
-    usr/lib/systemd/system/proxyvpn-early-boot.service usr/lib/proxyvpn/service-stop usr/lib/tmpfiles.d/proxyvpn.conf \
+    usr/lib/systemd/system/proxyvpn-early-boot.service usr/lib/proxyvpn/service-stop usr/lib/proxyvpn/package usr/lib/tmpfiles.d/proxyvpn.conf \
     usr/lib/sysusers.d/proxyvpn.conf etc/proxyvpn/proxyvpn.env usr/share/man/man8/proxyvpn.8.gz; do
     grep -qx "$file" "$scratch/contents" || fail "the package lacks $file: $(cat "$scratch/contents")"
   done

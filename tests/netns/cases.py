@@ -17,14 +17,15 @@ class Case:
     timeout: int = 60              # seconds, for the whole case
     needs_product: bool = True
     heavy: bool = False            # takes both cores: not beside others
+    listed: bool = True            # False: run by a test of its own, not once per build
     summary: str = ""
 
 
-def case(name=None, timeout=60, product=True, heavy=False):
+def case(name=None, timeout=60, product=True, heavy=False, listed=True):
     def register(function):
         label = name or function.__name__.removeprefix("test_")
         assert label not in CASES, f"two tests are called {label}"
-        CASES[label] = Case(label, function, timeout, product, heavy, (function.__doc__ or "").strip().split("\n")[0])
+        CASES[label] = Case(label, function, timeout, product, heavy, listed, (function.__doc__ or "").strip().split("\n")[0])
         return function
     return register
 

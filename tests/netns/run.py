@@ -62,7 +62,7 @@ def main():
     arguments = parser.parse_args()
     known = cases.load()
     if arguments.list:
-        for case in known.values():
+        for case in filter(lambda c: c.listed, known.values()):
             print(case.name, case.timeout, "heavy" if case.heavy else "-")
         return 0
     chosen = [c for c in known.values() if any(fnmatch.fnmatch(c.name, n) for n in arguments.names)]
