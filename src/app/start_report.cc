@@ -9,7 +9,11 @@ namespace {
 template <class T>
 std::string join(const std::vector<T>& items, const char* nothing) {
   std::string text;
-  for (const auto& item : items) text += (text.empty() ? "" : ", ") + to_string(item);
+  // Not `", " + to_string(item)`: linking it, g++ 12 warns of an overflow that cannot be.
+  for (const auto& item : items) {
+    if (!text.empty()) text += ", ";
+    text += to_string(item);
+  }
   return text.empty() ? nothing : text;
 }
 
