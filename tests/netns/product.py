@@ -1,4 +1,5 @@
 """The product as its users run it: up, down, logs, processes."""
+import contextlib
 import os
 import re
 import shutil
@@ -174,13 +175,7 @@ class Product:
         """The data plane: children of the supervisor that hold a TUN queue."""
         result = []
         for pid, parent in sorted(self.pids().items()):
-            if parent != supervisor:
-                continue
-            try:
-                links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-            except OSError:
-                continue
-            if any(link.endswith("/net/tun") for link in links):
+            if parent == supervisor and any(link.endswith("/net/tun") for link in descriptors(pid)):
                 result.append(pid)
         return result
 
@@ -193,6 +188,16 @@ class Product:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def descriptors(pid):
+    """What its descriptors point to. Those that are closed while we look are left out, no more."""
+    links = []
+    with contextlib.suppress(OSError):       # the process is gone
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                links.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return links
 
 
 def rss(pid):
