@@ -3,12 +3,12 @@
 # pacman). Does nothing, in a moment, when everything is there. No service is started, and one that
 # comes with a package (squid, ssh) is not left to start at the next boot.
 #
-#   scripts/bootstrap.sh [build|test|demo|check|package ...]     default: build test
+#   scripts/bootstrap.sh [build|test|demo|check|package|pictures ...]   default: build test
 #   scripts/bootstrap.sh --list MANAGER [mode ...]       names the packages, installs nothing
 #
 # build: compiler and libraries.            test: what scripts/test.sh runs, fuzzing included.
 # demo:  what scripts/demo.sh runs.         check: formatter and linter of scripts/check.sh.
-# package: what scripts/package.sh packs with.
+# package: what scripts/package.sh packs with.   pictures: what scripts/screenshots.sh draws with.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -30,6 +30,7 @@ packages() {
         makepkg pacman-package-manager fakeroot libarchive-tools
       ;;
     apt-package) echo dpkg-dev file ;;
+    apt-pictures) echo tmux ;;
     apt-demo) echo iproute2 nftables tinyproxy-bin curl python3 util-linux ;;
     apt-check) echo clang clang-format clang-tidy shellcheck ;;
     dnf-build)
@@ -43,6 +44,7 @@ packages() {
         iputils util-linux ShellCheck man-db rpm-build cpio
       ;;
     dnf-package) echo rpm-build ;;
+    dnf-pictures) echo tmux ;;
     dnf-demo) echo iproute nftables tinyproxy curl python3 util-linux ;;
     dnf-check) echo clang clang-tools-extra ShellCheck ;;
     pacman-build)
@@ -54,6 +56,7 @@ packages() {
         openssl procps-ng iputils util-linux shellcheck man-db
       ;;
     pacman-package) echo fakeroot ;;
+    pacman-pictures) echo tmux ;;
     pacman-demo) echo iproute2 nftables tinyproxy curl python util-linux ;;
     pacman-check) echo clang shellcheck ;;
   esac
@@ -178,7 +181,7 @@ main() {
   local modes=() mode manager='' list_only=no names=() wanted=() missing=()
   while [ $# -gt 0 ]; do
     case $1 in
-      build | test | demo | check | package) modes+=("$1") ;;
+      build | test | demo | check | package | pictures) modes+=("$1") ;;
       --list)
         list_only=yes
         manager=${2:-}
@@ -188,7 +191,7 @@ main() {
         usage
         exit 0
         ;;
-      *) die "unknown mode '$1' (build, test, demo, check or package)" ;;
+      *) die "unknown mode '$1' (build, test, demo, check, package or pictures)" ;;
     esac
     shift
   done

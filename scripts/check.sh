@@ -58,10 +58,16 @@ stage_netns() {
 stage_fuzz() { PROXYVPN_FUZZ_SECONDS=${PROXYVPN_FUZZ_SECONDS:-60} scripts/fuzz.sh; }
 
 stage_package() {
-  local code=0 lwip=$top/build/release/lwip/source
+  local kind code=0 lwip=$top/build/release/lwip/source
   [ -d "$lwip" ] || lwip=''
   tests/package_test.sh "$lwip" || code=$?
-  [ "$code" -eq 77 ] || return "$code"
+  [ "$code" -eq 0 ] || [ "$code" -eq 77 ] || return "$code"
+  configure_and_build release -DPROXYVPN_TESTS=OFF
+  for kind in deb rpm; do
+    code=0
+    tests/packages_test.sh "$kind" "$top/build/release" || code=$?
+    [ "$code" -eq 0 ] || [ "$code" -eq 77 ] || return "$code"
+  done
 }
 
 main() {

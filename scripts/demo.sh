@@ -138,7 +138,7 @@ refused() {
   fi
   took=$((($(date +%s%N) - start) / 1000000))
   [ "$took" -lt 3000 ] || bad "$what was refused only after $took ms"
-  printf '   %-34s %s %s(%d ms)%s\n' "$what" "$(tail -n 1 <<<"$answer" | sed 's/^bash: line [0-9]*: //')" "$dim" "$took" "$plain"
+  printf '   %-34s %s %s(%d ms)%s\n' "$what" "$(tail -n 1 <<<"$answer" | sed 's/^bash: line [0-9]*: //; s/Failed to connect to .* ms: //')" "$dim" "$took" "$plain"
 }
 
 attempts() { # [curl option ...]
