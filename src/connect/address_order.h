@@ -36,6 +36,7 @@ class ProxyAddresses {
   // A race was won by / the connection attempt to this address failed.
   void won(const IpAddress& address);
   void failed(const IpAddress& address);
+  [[nodiscard]] const std::optional<IpAddress>& winner() const noexcept { return winner_; }
 
  private:
   void reorder();

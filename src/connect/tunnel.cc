@@ -19,13 +19,47 @@ constexpr int kReadsPerTurn = 4;  // then others have their turn
 }  // namespace
 
 Tunnel::Tunnel(TunnelTable& table, stack::TcpFlow& flow, std::uint64_t id)
-    : table_(table), flow_(&flow), key_(flow.key()), id_(id), started_(table.reactor_.now()) {
+    : table_(table),
+      flow_(&flow),
+      key_(flow.key()),
+      id_(id),
+      started_(table.reactor_.now()),
+      active_(started_) {
   flow.set_handler(this);
 }
 
 Tunnel::~Tunnel() {
   close_socket(false);
   if (flow_ != nullptr) flow_->abort();
+}
+
+FlowInfo Tunnel::info() const noexcept {
+  FlowInfo flow;
+  flow.id = id_;
+  flow.key = key_;
+  flow.started = started_;
+  flow.active = active_;
+  flow.bytes_up = bytes_up_;
+  flow.bytes_down = bytes_down_;
+  switch (state_) {
+    case State::Waiting:
+      flow.state = FlowState::Waiting;
+      break;
+    case State::Connecting:
+      flow.state = FlowState::Connecting;
+      break;
+    case State::Asking:
+      flow.state = FlowState::Asking;
+      break;
+    case State::Accepting:
+      flow.state = FlowState::Accepting;
+      break;
+    case State::Relaying:
+    case State::Gone:
+      flow.state = up_done_ || down_done_ ? FlowState::HalfClosed : FlowState::Open;
+      break;
+  }
+  return flow;
 }
 
 void Tunnel::on_event(std::uint32_t events) noexcept {
@@ -114,6 +148,7 @@ void Tunnel::pump_up() noexcept {
       gone(End::ResetByProxy);
       return;
     }
+    active_ = table_.reactor_.now();
     bytes_up_ += static_cast<std::uint64_t>(sent);
     table_.counters_.bytes_up += static_cast<std::uint64_t>(sent);
     flow_->consume(static_cast<std::size_t>(sent));
@@ -141,6 +176,7 @@ bool Tunnel::read_some() noexcept {
   const ssize_t n = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
   if (n > 0) {
     const auto got = static_cast<std::size_t>(n);
+    active_ = table_.reactor_.now();
     bytes_down_ += got;
     table_.counters_.bytes_down += got;
     flow_->commit(got);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/unique_fd.h"
 #include "connect/address_order.h"
+#include "connect/flow_info.h"
 #include "connect/http_connect.h"
 #include "connect/proxy_health.h"
 #include "event/reactor.h"
@@ -59,6 +60,7 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
 
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] const stack::FlowKey& key() const noexcept { return key_; }
+  [[nodiscard]] FlowInfo info() const noexcept;
 
  private:
   friend class TunnelTable;
@@ -100,6 +102,7 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   UniqueFd fd_;
   std::uint64_t id_;
   TimePoint started_;
+  TimePoint active_;  // when a byte went either way
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
   std::uint32_t slot_ = 0;  // index in the table's list

@@ -103,7 +103,8 @@ TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets,
       events_(std::move(events)),
       ready_pool_(reactor, options.preconnect,
                   [this](IpAddress* address) { return open_connection(address); }),
-      probe_timer_([this] { probe(); }) {
+      probe_timer_([this] { probe(); }),
+      next_id_(options.first_id) {
   set_proxies(proxies);
 }
 
@@ -323,7 +324,7 @@ void TunnelTable::probe_ended(int err) noexcept {
 void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
   const auto ms =
       std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
-  log::info("connection", {{"id", tunnel.id_},
+  log::info("connection", {{"id", flow_id_text(tunnel.id_)},
                            {"from", to_string(tunnel.key_.source)},
                            {"to", to_string(tunnel.key_.destination)},
                            {"end", name_of(why)},

@@ -26,6 +26,7 @@ struct TunnelOptions {
   std::size_t max_pending_per_source = 2048;  // of one address, when there are others
   std::size_t max_tunnels = 1 << 20;
   std::size_t preconnect = 0;  // connections to the proxy held ready at most
+  std::uint64_t first_id = 1;  // the number of the first tunnel
   bool verbose = false;
 };
 
@@ -65,12 +66,21 @@ class TunnelTable final : public stack::FlowAcceptor {
   // Once per turn: leftovers, and the funerals.
   void end_of_turn() noexcept;
   bool kill(std::uint64_t id) noexcept;
+  // Calls `visit` for each tunnel; it must not change any.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const auto& tunnel : tunnels_) visit(tunnel->info());
+  }
   void stop_all() noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return tunnels_.size(); }
   [[nodiscard]] std::size_t pending() const noexcept { return pending_; }
   [[nodiscard]] const TunnelCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] const ProxyHealth& health() const noexcept { return health_; }
+  // The address of the proxy that was connected to last.
+  [[nodiscard]] const std::optional<IpAddress>& proxy_in_use() const noexcept {
+    return addresses_.winner();
+  }
 
  private:
   friend class Tunnel;
@@ -115,7 +125,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   std::unique_ptr<Probe> probe_;
   event::Timer probe_timer_;
   std::size_t pending_ = 0;
-  std::uint64_t next_id_ = 1;
+  std::uint64_t next_id_;
 };
 
 }  // namespace proxyvpn::connect
