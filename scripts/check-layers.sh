@@ -30,6 +30,7 @@ library_rules=(
   '^libnftnl/|^libmnl/=firewall'
   '^CLI/=app selftest'
   '^sys/capability\.h|^seccomp\.h=app'
+  '^nlohmann/=app'
   '^http_parser\.h|^nettle/=connect'
 )
 

@@ -18,9 +18,8 @@ struct OutsideCommand {
   const char* name;
   const char* description;
 };
-constexpr std::array<OutsideCommand, 5> kOutsideCommands{{
+constexpr std::array<OutsideCommand, 4> kOutsideCommands{{
     {Command::Down, "down", "Stop, and remove everything that a run left behind"},
-    {Command::Status, "status", "Say what state this machine is in"},
     {Command::Counters, "counters", "Show what the killswitch refused, per reason"},
     {Command::Lock, "lock", "Shut this machine until 'up' or 'unlock'"},
     {Command::Unlock, "unlock", "Open a machine that was shut on purpose"},
@@ -37,8 +36,8 @@ constexpr const char* kDescription =
     "Sends every TCP connection of this machine through an HTTP proxy (CONNECT).";
 constexpr std::string_view kFooter =
     "A password is best given with --password-file. --dry-run shows what would be done.\n"
-    "'proxyvpn down' stops, and removes everything that a run left behind; 'status', 'counters',\n"
-    "'lock' and 'unlock' have a --help each.\n";
+    "'proxyvpn down' stops, and removes everything that a run left behind; 'status', 'flows',\n"
+    "'counters', 'lock' and 'unlock' have a --help each.\n";
 
 constexpr std::size_t kColumn = 32;  // where explanations start
 constexpr std::size_t kWidth = 80;   // a terminal's

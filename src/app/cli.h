@@ -9,7 +9,7 @@
 
 namespace proxyvpn::app {
 
-enum class Command : std::uint8_t { Up, Down, Status, Counters, Lock, Unlock, Other };
+enum class Command : std::uint8_t { Up, Down, Counters, Lock, Unlock, Other };
 
 struct CommandLine {
   Command command = Command::Up;

@@ -7,7 +7,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "app/control_server.h"
@@ -23,6 +25,29 @@ int wait_readable(int fd, TimePoint deadline) {
     const int n = ::poll(&entry, 1, left > 0 ? static_cast<int>(left) : 0);
     if (n >= 0 || errno != EINTR) return n;
   }
+}
+
+// recv(2) that keeps the descriptors that come beside the bytes.
+ssize_t receive_with(int socket, std::span<char> buffer, std::vector<UniqueFd>& descriptors) {
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
+  iovec vector{buffer.data(), buffer.size()};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  const ssize_t n = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  for (auto* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      descriptors.emplace_back(fd);
+    }
+  }
+  return n;
 }
 
 }  // namespace
@@ -56,8 +81,8 @@ Result<ControlClient> ControlClient::connect(const StateDir& directory) {
   return ControlClient(std::move(socket), std::move(process), peer->pid);
 }
 
-Result<> ControlClient::send(Verb verb) {
-  const std::string line = request_line(verb);
+Result<> ControlClient::send(const Request& request) {
+  const std::string line = request_line(request);
   if (::send(socket_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(line.size())) {
     return fail_errno(errno, "speaking to the daemon (process " + std::to_string(pid_) + ")");
@@ -76,7 +101,7 @@ Result<> ControlClient::wait(Progress what, Duration at_most) {
                   "the daemon (process " + std::to_string(pid_) + ") does not answer");
     }
     char buffer[4096];
-    const ssize_t n = ::recv(socket_.get(), buffer, sizeof buffer, 0);
+    const ssize_t n = receive_with(socket_.get(), buffer, descriptors_);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0 && errno != ECONNRESET) return fail_errno(errno, "listening to the daemon");
     if (n <= 0) return {};  // its end
@@ -85,14 +110,28 @@ Result<> ControlClient::wait(Progress what, Duration at_most) {
   }
 }
 
-Result<ControlReply> ask(const StateDir& directory, Verb verb, Duration at_most) {
+Result<Answered> ask(const StateDir& directory, const Request& request, Duration at_most) {
   auto client = ControlClient::connect(directory);
   if (!client) return tl::unexpected(client.error());
-  if (auto sent = client->send(verb); !sent) return tl::unexpected(sent.error());
+  if (auto sent = client->send(request); !sent) return tl::unexpected(sent.error());
   if (auto came = client->wait(ControlClient::Progress::End, at_most); !came) {
     return tl::unexpected(came.error());
   }
-  return parse_reply(client->text());
+  auto reply = parse_reply(client->text());
+  if (!reply) return tl::unexpected(reply.error());
+  return Answered{std::move(*reply), client->take_descriptors()};
+}
+
+Result<Answered> ask_any(const Config& config, const Request& request, Duration at_most) {
+  Result<Answered> answer = fail(Code::NotFound, "no proxyvpn is up");
+  for (const auto& path : candidate_state_dirs(config.state_dir, ::geteuid())) {
+    const auto directory = StateDir::open_existing(path);
+    if (!directory) continue;
+    auto reply = ask(*directory, request, at_most);
+    if (reply) return reply;
+    if (reply.error().code != Code::NotFound) answer = std::move(reply);
+  }
+  return answer;
 }
 
 bool wait_for_end(int process, Duration at_most) {

@@ -4,7 +4,9 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "app/config.h"
 #include "app/control_protocol.h"
 #include "app/state_dir.h"
 #include "base/clock.h"
@@ -23,12 +25,14 @@ class ControlClient {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] int process() const noexcept { return process_.get(); }
 
-  Result<> send(Verb verb);
+  Result<> send(const Request& request);
   // Reads until the end of the stream or the first "done"; Timeout when nothing comes for so long.
   // What has come so far is kept for the next call.
   enum class Progress { FirstLine, End };
   Result<> wait(Progress what, Duration at_most);
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  // What came beside the text.
+  std::vector<UniqueFd> take_descriptors() noexcept { return std::move(descriptors_); }
 
  private:
   ControlClient(UniqueFd socket, UniqueFd process, pid_t pid)
@@ -37,10 +41,18 @@ class ControlClient {
   UniqueFd process_;
   pid_t pid_ = 0;
   std::string text_;
+  std::vector<UniqueFd> descriptors_;
 };
 
 // One request and its reply, waiting at most `at_most` in all.
-Result<ControlReply> ask(const StateDir& directory, Verb verb, Duration at_most);
+struct Answered {
+  ControlReply reply;
+  std::vector<UniqueFd> descriptors;
+};
+Result<Answered> ask(const StateDir& directory, const Request& request, Duration at_most);
+// The same of the first daemon that answers, in every directory that may be its. NotFound: there is
+// none.
+Result<Answered> ask_any(const Config& config, const Request& request, Duration at_most);
 
 // Waits until a process descriptor says that the process has ended. False: it lives on.
 bool wait_for_end(int process, Duration at_most);

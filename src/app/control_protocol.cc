@@ -2,10 +2,13 @@
 
 #include <array>
 
+#include "connect/flow_info.h"
+
 namespace proxyvpn::app {
 namespace {
 
-constexpr std::array kVerbs = {Verb::Ping, Verb::Status, Verb::Counters, Verb::Down};
+constexpr std::array kVerbs = {Verb::Ping, Verb::Status, Verb::Counters,
+                               Verb::Down, Verb::Flows,  Verb::KillFlow};
 constexpr std::string_view kErrorMark = "error: ";
 
 bool printable(char c) noexcept { return c >= 0x20 && c != 0x7f; }
@@ -37,6 +40,10 @@ std::string_view to_string(Verb verb) noexcept {
       return "counters";
     case Verb::Down:
       return "down";
+    case Verb::Flows:
+      return "flows";
+    case Verb::KillFlow:
+      return "kill-flow";
   }
   return "?";
 }
@@ -60,19 +67,36 @@ RequestReader::State RequestReader::feed(std::string_view bytes) {
       continue;
     }
     if (i + 1 != bytes.size()) return refuse("more than one request");
-    for (const Verb verb : kVerbs) {
-      if (line_ == to_string(verb)) {
-        verb_ = verb;
-        state_ = State::Complete;
-        return state_;
-      }
-    }
-    return refuse("unknown request: this daemon knows ping, status, counters and down");
+    return understand();
   }
   return state_;
 }
 
-std::string request_line(Verb verb) { return std::string(to_string(verb)) + "\n"; }
+RequestReader::State RequestReader::understand() noexcept {
+  const std::string_view line = line_;
+  const std::size_t blank = line.find(' ');
+  const bool has_argument = blank != std::string_view::npos;
+  for (const Verb verb : kVerbs) {
+    if (line.substr(0, blank) != to_string(verb)) continue;
+    request_.verb = verb;
+    if (has_argument != (verb == Verb::KillFlow)) break;
+    if (has_argument) {
+      const auto flow = connect::parse_flow_id(line.substr(blank + 1));
+      if (!flow) return refuse("the number of a flow looks like 3.1245");
+      request_.flow = *flow;
+    }
+    state_ = State::Complete;
+    return state_;
+  }
+  return refuse(
+      "unknown request: this daemon knows ping, status, counters, down, flows and kill-flow ID");
+}
+
+std::string request_line(const Request& request) {
+  std::string line(to_string(request.verb));
+  if (request.verb == Verb::KillFlow) line += " " + connect::flow_id_text(request.flow);
+  return line + "\n";
+}
 
 std::string ok_reply(const Fields& fields) {
   std::string text = "ok\n";

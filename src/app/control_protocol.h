@@ -1,6 +1,7 @@
 #pragma once
 // What is said on the control socket: one request line per connection, one reply, end of stream.
-// A request is a verb ("status\n"). A reply begins with "ok" or "error: <sentence>"; the lines
+// A request is a verb ("status\n"), for some with a flow's number ("kill-flow 3.1245\n"). A reply
+// begins with "ok" or "error: <sentence>"; the lines
 // behind it are "key value". `down` gets "ok" at once, "done" or "error: ..." when the machine is
 // clean, and the end of the stream when the daemon ends.
 #include <cstddef>
@@ -14,11 +15,18 @@
 
 namespace proxyvpn::app {
 
-enum class Verb : std::uint8_t { Ping, Status, Counters, Down };
+enum class Verb : std::uint8_t { Ping, Status, Counters, Down, Flows, KillFlow };
 std::string_view to_string(Verb verb) noexcept;
 
 inline constexpr std::size_t kMaxRequest = 128;       // bytes with the newline
+inline constexpr std::size_t kMostDescriptors = 128;  // with one reply; SCM_MAX_FD is 253
 inline constexpr std::size_t kMaxReply = 256 * 1024;  // what a client reads at most
+
+struct Request {
+  Verb verb = Verb::Ping;
+  std::uint64_t flow = 0;  // KillFlow alone
+  friend bool operator==(const Request&, const Request&) = default;
+};
 
 // A request as it arrives, in pieces of any size.
 class RequestReader {
@@ -27,20 +35,21 @@ class RequestReader {
   // Bytes behind the newline make the request invalid: nothing is pipelined.
   State feed(std::string_view bytes);
   [[nodiscard]] State state() const noexcept { return state_; }
-  [[nodiscard]] Verb verb() const noexcept { return verb_; }               // Complete only
-  [[nodiscard]] const char* problem() const noexcept { return problem_; }  // Invalid only
+  [[nodiscard]] const Request& request() const noexcept { return request_; }  // Complete only
+  [[nodiscard]] const char* problem() const noexcept { return problem_; }     // Invalid only
 
  private:
   State refuse(const char* problem) noexcept;
+  State understand() noexcept;
   std::string line_;
   State state_ = State::NeedMore;
-  Verb verb_ = Verb::Ping;
+  Request request_;
   const char* problem_ = "";
 };
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-std::string request_line(Verb verb);
+std::string request_line(const Request& request);
 // Control characters in keys and values become '?', spaces and colons in keys '_'.
 std::string ok_reply(const Fields& fields);
 std::string error_reply(std::string_view sentence);

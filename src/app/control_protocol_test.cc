@@ -9,11 +9,14 @@ namespace {
 using State = RequestReader::State;
 
 TEST(RequestReader, KnowsItsVerbs) {
-  for (const Verb verb : {Verb::Ping, Verb::Status, Verb::Counters, Verb::Down}) {
+  for (const Request request :
+       {Request{Verb::Ping}, Request{Verb::Status}, Request{Verb::Counters}, Request{Verb::Down},
+        Request{Verb::Flows}, Request{Verb::KillFlow, (std::uint64_t{3} << 40) + 1245}}) {
     RequestReader reader;
-    EXPECT_EQ(State::Complete, reader.feed(request_line(verb)));
-    EXPECT_EQ(verb, reader.verb());
+    EXPECT_EQ(State::Complete, reader.feed(request_line(request)));
+    EXPECT_EQ(request, reader.request());
   }
+  EXPECT_EQ("kill-flow 3.1245\n", request_line({Verb::KillFlow, (std::uint64_t{3} << 40) + 1245}));
 }
 
 TEST(RequestReader, TakesARequestInPieces) {
@@ -22,12 +25,14 @@ TEST(RequestReader, TakesARequestInPieces) {
   EXPECT_EQ(State::NeedMore, reader.feed(""));
   EXPECT_EQ(State::NeedMore, reader.feed("wn"));
   EXPECT_EQ(State::Complete, reader.feed("\n"));
-  EXPECT_EQ(Verb::Down, reader.verb());
+  EXPECT_EQ(Verb::Down, reader.request().verb);
 }
 
 TEST(RequestReader, RefusesEverythingElse) {
-  for (const std::string text : {"\n", "up\n", "DOWN\n", "down \n", " down\n", "down\r\n",
-                                 "down\ndown\n", "ping\nx", "status\t\n", "\x7f\n", "\xc3\xa9\n"}) {
+  for (const std::string text :
+       {"\n", "up\n", "DOWN\n", "down \n", " down\n", "down\r\n", "down\ndown\n", "ping\nx",
+        "status\t\n", "status 1.1\n", "kill-flow\n", "kill-flow \n", "kill-flow 1\n",
+        "kill-flow 1.1 \n", "\x7f\n", "\xc3\xa9\n"}) {
     RequestReader reader;
     EXPECT_EQ(State::Invalid, reader.feed(text)) << text;
     EXPECT_STRNE("", reader.problem());

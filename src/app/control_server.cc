@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -25,6 +26,28 @@ sockaddr_un address_in(const StateDir& directory) {
   const std::string path = "/proc/self/fd/" + std::to_string(directory.fd()) + "/" + kControlName;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
+}
+
+// send(2) that never waits, with descriptors beside the bytes.
+ssize_t send_with(int socket, std::string_view bytes, const std::vector<UniqueFd>& descriptors) {
+  std::array<int, kMostDescriptors> numbers{};
+  const std::size_t count = std::min(descriptors.size(), numbers.size());
+  for (std::size_t i = 0; i < count; ++i) numbers[i] = descriptors[i].get();
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof numbers)> control{};
+  iovec vector{const_cast<char*>(bytes.data()), bytes.size()};  // sendmsg(2) reads only
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  if (count != 0) {
+    header.msg_control = control.data();
+    header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    auto* const c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(c), numbers.data(), count * sizeof(int));
+  }
+  return ::sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace
@@ -77,6 +100,7 @@ struct ControlServer::Client {
   event::Timer deadline;
   RequestReader request;
   std::string output;
+  std::vector<UniqueFd> descriptors;  // go with the first byte of the output
   bool answered = false;
   bool waits_for_end = false;  // asked for `down`
 };
@@ -182,16 +206,17 @@ void ControlServer::answer(Client& client) {
     log::warning("a command was refused",
                  {{"user", client.peer.uid}, {"process", client.peer.pid}});
   } else {
-    client.waits_for_end = client.request.verb() == Verb::Down;
-    client.output = handler_(client.request.verb(), client.peer);
+    client.waits_for_end = client.request.request().verb == Verb::Down;
+    Answer answered = handler_(client.request.request(), client.peer);
+    client.output = std::move(answered.text);
+    client.descriptors = std::move(answered.descriptors);
   }
   flush(client);
 }
 
 void ControlServer::flush(Client& client) {
   while (!client.output.empty()) {
-    const ssize_t n = ::send(client.socket.get(), client.output.data(), client.output.size(),
-                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = send_with(client.socket.get(), client.output, client.descriptors);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       if (!reactor_.modify(client.socket.get(), EPOLLOUT, client.handler)) drop(client);
@@ -199,6 +224,7 @@ void ControlServer::flush(Client& client) {
     }
     if (n < 0) return drop(client);
     client.output.erase(0, static_cast<std::size_t>(n));
+    client.descriptors.clear();
   }
   if (!client.waits_for_end) return drop(client);
   // Nothing more is read; only its going away is of interest.

@@ -34,9 +34,13 @@ class ControlServer {
   static constexpr std::size_t kMostClients = 16;
   static constexpr seconds kRequestTime{5};  // to send a request and to take its reply
 
-  // Answers a whole reply (ok_reply(), error_reply()). For Verb::Down the connection then stays
-  // open until finish().
-  using Handler = std::function<std::string(Verb verb, const Peer& peer)>;
+  // A whole reply (ok_reply(), error_reply()), and what goes with its first bytes (SCM_RIGHTS).
+  struct Answer {
+    std::string text;
+    std::vector<UniqueFd> descriptors;  // at most kMostDescriptors
+  };
+  // For Verb::Down the connection then stays open until finish().
+  using Handler = std::function<Answer(const Request& request, const Peer& peer)>;
 
   // Listens on the socket kControlName in `directory`, for which the caller holds the lock: what a
   // dead daemon left there is replaced. Mode 0660 and the install group from birth on.

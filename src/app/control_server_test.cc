@@ -33,9 +33,17 @@ class ControlServerTest : public ::testing::Test {
     std::filesystem::remove_all(base_);
   }
   void open_server(Access access) {
-    auto server = ControlServer::open(*reactor_, *directory_, access, [](Verb verb, const Peer&) {
-      return verb == Verb::Down ? ok_reply({}) : ok_reply({{"verb", std::string(to_string(verb))}});
-    });
+    auto server = ControlServer::open(
+        *reactor_, *directory_, access, [](const Request& request, const Peer&) {
+          ControlServer::Answer answer;
+          answer.text = request.verb == Verb::Down
+                            ? ok_reply({})
+                            : ok_reply({{"verb", std::string(to_string(request.verb))}});
+          if (request.verb == Verb::Flows) {
+            for (int i = 0; i < 20; ++i) answer.descriptors.emplace_back(::dup(2));
+          }
+          return answer;
+        });
     ASSERT_TRUE(server.has_value()) << server.error().message;
     server_ = std::move(*server);
   }
@@ -107,9 +115,9 @@ TEST_F(ControlServerTest, StrangersAreRefusedInWords) {
     const pid_t child = ::fork();
     if (child == 0) {
       if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(9);
-      const auto reply = ask(*directory_, Verb::Status, seconds(5));
-      const bool refused =
-          reply && !reply->ok && reply->problem.find("user 65534 may not") != std::string::npos;
+      const auto reply = ask(*directory_, {Verb::Status}, seconds(5));
+      const bool refused = reply && !reply->reply.ok &&
+                           reply->reply.problem.find("user 65534 may not") != std::string::npos;
       ::_exit(refused ? 0 : 1);
     }
     int status = 0;
@@ -160,8 +168,21 @@ TEST_F(ControlServerTest, IsBoundedInClients) {
   EXPECT_EQ("ok\nverb ping\n", talk(connect(), "ping\n"));
 }
 
+TEST_F(ControlServerTest, DescriptorsComeBesideTheReply) {
+  open_server({::getuid(), std::nullopt});
+  auto client = ControlClient::connect(*directory_);
+  ASSERT_TRUE(client.has_value());
+  ASSERT_TRUE(client->send({Verb::Flows}).has_value());
+  for (int i = 0; i < 10; ++i) reactor_->turn(Duration::zero());
+  ASSERT_TRUE(client->wait(ControlClient::Progress::End, seconds(5)).has_value());
+  EXPECT_EQ("ok\nverb flows\n", client->text());
+  const auto descriptors = client->take_descriptors();
+  EXPECT_EQ(20u, descriptors.size());
+  for (const auto& fd : descriptors) EXPECT_GE(::fcntl(fd.get(), F_GETFD), 0);
+}
+
 TEST_F(ControlServerTest, ClientsSeeThatNobodyIsThere) {
-  const auto reply = ask(*directory_, Verb::Ping, seconds(1));
+  const auto reply = ask(*directory_, {Verb::Ping}, seconds(1));
   ASSERT_FALSE(reply.has_value());
   EXPECT_EQ(Code::NotFound, reply.error().code);
 }

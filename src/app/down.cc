@@ -12,16 +12,15 @@
 #include "app/cleanup.h"
 #include "app/control_client.h"
 #include "app/host_tools.h"
-#include "app/start_report.h"
 #include "app/state_dir.h"
 #include "app/state_file.h"
+#include "app/status_text.h"
 #include "app/stop_daemon.h"
 
 namespace proxyvpn::app {
 namespace {
 
 constexpr int kExitFailure = 1;
-constexpr int kExitNotUp = 3;
 constexpr seconds kAnswerTime{3};
 
 void say(const std::string& sentence) { std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str()); }
@@ -139,40 +138,6 @@ int clean_machine(const Config& config, Leftovers what) {
   return report(*cleaned, daemons);
 }
 
-// The first daemon that answers.
-Result<ControlReply> ask_any(const Config& config, Verb verb) {
-  Result<ControlReply> answer = fail(Code::NotFound, "no proxyvpn is up");
-  for (const auto& path : candidate_state_dirs(config.state_dir, ::geteuid())) {
-    const auto directory = StateDir::open_existing(path);
-    if (!directory) continue;
-    auto reply = ask(*directory, verb, kAnswerTime);
-    if (reply) return reply;
-    if (reply.error().code != Code::NotFound) answer = std::move(reply);
-  }
-  return answer;
-}
-
-// Without a daemon the kernel tells what there is to tell.
-std::string state_without_daemon(const Config& config) {
-  auto tools = HostTools::open(config.backend);
-  if (!tools) return "Down";
-  const auto capability = tools->doors().raise();
-  const auto presence = tools->firewall->presence();
-  if (!presence) return "unknown: " + presence.error().message;
-  switch (*presence) {
-    case firewall::Presence::Absent:
-      return "Down";
-    case firewall::Presence::Owned:
-      return "Up, but its control socket is not found here: give --state-dir";
-    case firewall::Presence::Orphan:
-    case firewall::Presence::Ours:
-      break;
-  }
-  const auto locked = is_locked(*tools->routing);
-  return locked && *locked ? "Locked (shut): `proxyvpn unlock` opens the machine"
-                           : "Crashed (shut): `proxyvpn up` takes over, `proxyvpn down` opens";
-}
-
 }  // namespace
 
 int run_down(const Config& config) { return clean_machine(config, Leftovers::Remove); }
@@ -205,24 +170,11 @@ int run_lock(const Config& config) {
   return 0;
 }
 
-int run_status(const Config& config) {
-  const auto reply = ask_any(config, Verb::Status);
-  if (reply && reply->ok) {
-    std::fputs(aligned(reply->fields).c_str(), stdout);
-    const bool up = !reply->fields.empty() && reply->fields.front().second.rfind("Up", 0) == 0;
-    return up ? 0 : kExitNotUp;
-  }
-  if (reply) return complain(reply->problem);
-  if (reply.error().code != Code::NotFound) return complain(reply.error().message);
-  std::printf("state  %s\n", state_without_daemon(config).c_str());
-  return kExitNotUp;
-}
-
 int run_counters(const Config& config) {
-  const auto reply = ask_any(config, Verb::Counters);
-  if (!reply) return complain(reply.error().message);
-  if (!reply->ok) return complain(reply->problem);
-  std::fputs(aligned(reply->fields).c_str(), stdout);
+  const auto answer = ask_any(config, {Verb::Counters}, kAnswerTime);
+  if (!answer) return complain(answer.error().message);
+  if (!answer->reply.ok) return complain(answer->reply.problem);
+  std::fputs(aligned(answer->reply.fields).c_str(), stdout);
   return 0;
 }
 

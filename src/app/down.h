@@ -12,8 +12,6 @@ int run_down(const Config& config);
 int run_unlock(const Config& config);
 // Shuts the machine without a daemon: nothing but `up` and `unlock` changes that.
 int run_lock(const Config& config);
-// The state in words; 0 when it is up, 3 when not (as systemctl(1) is-active).
-int run_status(const Config& config);
 // Packets that the killswitch refused, per reason.
 int run_counters(const Config& config);
 

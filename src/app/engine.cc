@@ -1,10 +1,13 @@
 #include "app/engine.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
+#include "app/flow_dump.h"
 #include "app/socket_pool.h"
 #include "app/worker_protocol.h"
 #include "base/log.h"
@@ -34,6 +37,7 @@ connect::TunnelOptions tunnel_options(const EngineConfig& config) {
   options.max_tunnels = most_tunnels();
   options.verbose = config.verbose;
   options.preconnect = config.preconnect;
+  options.first_id = config.first_flow_id;
   return options;
 }
 
@@ -58,6 +62,7 @@ class Engine {
   void on_tun() noexcept;
   void end_of_turn() noexcept;
   void beat() noexcept;
+  void dump_flows(const DumpFlows& dump, const std::vector<UniqueFd>& descriptors) noexcept;
   void publish() noexcept;
   void proxy_lost(connect::Trouble trouble, int status, int err) noexcept;
 
@@ -168,8 +173,28 @@ void Engine::handle(Received received) noexcept {
     tunnels_->set_verbose(verbose->verbose);
   } else if (const auto* kill = std::get_if<KillFlow>(&*message)) {
     tunnels_->kill(kill->id);
+  } else if (const auto* dump = std::get_if<DumpFlows>(&*message)) {
+    dump_flows(*dump, received.descriptors);
   } else if (std::holds_alternative<Stop>(*message)) {
     reactor_.stop();
+  }
+}
+
+// The file's size is fixed and its pages are memory, so that writing never waits. The second
+// descriptor is only held: its end says that the table is complete.
+void Engine::dump_flows(const DumpFlows& dump, const std::vector<UniqueFd>& descriptors) noexcept {
+  if (descriptors.size() != 2) return;
+  const std::uint64_t count = std::min<std::uint64_t>(tunnels_->size(), dump.most);
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(kFlowHeaderSize + count * kFlowRecordSize);
+  append_header(bytes, reactor_.now(), tunnels_->size(), count);
+  std::uint64_t written = 0;
+  tunnels_->for_each([&](const connect::FlowInfo& flow) {
+    if (written++ < count) append_record(bytes, to_record(flow, reactor_.now()));
+  });
+  if (::write(descriptors[0].get(), bytes.data(), bytes.size()) !=
+      static_cast<ssize_t>(bytes.size())) {
+    log::debug("the table of flows can't be written", {{"errno", errno}});
   }
 }
 
@@ -216,6 +241,8 @@ void Engine::publish() noexcept {
   put(stats.packets_out, packets.packets_out);
   put(stats.packets_bad, packets.packets_bad);
   put(stats.buffer_bytes, stack_->buffered_bytes());
+  const auto& in_use = tunnels_->proxy_in_use();
+  put(stats.proxy_in_use, in_use ? std::hash<IpAddress>()(*in_use) : 0);
   put(stats.turns, stats.turns.load(std::memory_order_relaxed) + 1);
 }
 

@@ -25,6 +25,7 @@ struct EngineConfig {
   unsigned preconnect = 0;
   std::uint64_t memory_budget = 256ull << 20;
   bool verbose = false;
+  std::uint64_t first_flow_id = 1;
 };
 
 // Runs until Stop or the end of the channel; every flow is reset before it returns.

@@ -20,8 +20,6 @@ int run(CommandLine command_line) {
       return run_up(std::move(command_line.config), command_line.warnings);
     case Command::Down:
       return run_down(command_line.config);
-    case Command::Status:
-      return run_status(command_line.config);
     case Command::Counters:
       return run_counters(command_line.config);
     case Command::Lock:

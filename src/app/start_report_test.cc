@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "app/control_server.h"
+#include "app/status_text.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -11,8 +12,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-RunFacts example() {
-  RunFacts facts;
+Status example() {
+  Status facts;
   facts.state = RunState::Up;
   facts.proxy_url = "http://alice@proxy.example:8080";
   facts.proxies = {parse_endpoint("192.0.2.10:8080").value()};
@@ -42,19 +43,6 @@ TEST(StartReport, SaysWhenNamesCannotWork) {
   auto facts = example();
   facts.resolvers.clear();
   EXPECT_THAT(start_lines(facts, true)[4], HasSubstr("--allow-dns"));
-}
-
-TEST(StatusReport, BeginsWithTheState) {
-  auto facts = example();
-  facts.state = RunState::ProxyLost;
-  facts.trouble = "refuses connections";
-  WorkerTotals totals;
-  totals.flows_open = 3;
-  const auto fields = status_fields(facts, totals, {{"udp", 2, 80}, {"dns", 1, 40}});
-  EXPECT_EQ((std::pair<std::string, std::string>{"state", "Proxy lost (shut)"}), fields.front());
-  EXPECT_EQ((std::pair<std::string, std::string>{"refused", "3 packets, 120 bytes"}),
-            fields.back());
-  EXPECT_THAT(aligned(fields), HasSubstr("trouble     the proxy refuses connections\n"));
 }
 
 TEST(StatusReport, CountersArePerReason) {

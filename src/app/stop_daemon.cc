@@ -93,7 +93,7 @@ Result<Stopped> stop_daemon(const StateDir& directory, const Say& say) {
   if (!client && client.error().code == Code::NotFound) return stop_by_signal(directory, say);
   if (!client && client.error().sys_errno == EAGAIN) return stop_by_signal(directory, say);
   if (!client) return tl::unexpected(client.error());
-  if (auto sent = client->send(Verb::Down); !sent) return stop_by_signal(directory, say);
+  if (auto sent = client->send({Verb::Down}); !sent) return stop_by_signal(directory, say);
   if (!hears(*client)) return kill_it(client->process(), client->pid(), say);
   if (client->text().rfind("error: ", 0) == 0) {
     const auto reply = parse_reply(client->text());

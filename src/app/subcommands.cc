@@ -1,9 +1,20 @@
+#include <array>
+
+#include "app/flows_command.h"
+#include "app/status_command.h"
 #include "app/subcommand.h"
 
 // The one list of the commands that have a file of their own. A line:
 //   {"name", "What it does", make_name},
 namespace proxyvpn::app {
 
-std::span<const SubcommandEntry> subcommands() { return {}; }
+std::span<const SubcommandEntry> subcommands() {
+  static constexpr std::array kEntries = {
+      SubcommandEntry{"status", "Say what state this machine is in", make_status_command},
+      SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
+                      make_flows_command},
+  };
+  return kEntries;
+}
 
 }  // namespace proxyvpn::app

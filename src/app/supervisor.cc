@@ -92,9 +92,9 @@ void Supervisor::open_control() {
   Access access;
   access.owner = ::getuid();
   access.group = install_group();
-  auto control =
-      ControlServer::open(reactor_, *directory_, access,
-                          [this](Verb verb, const Peer& peer) { return answer(verb, peer); });
+  auto control = ControlServer::open(
+      reactor_, *directory_, access,
+      [this](const Request& request, const Peer& peer) { return answer(request, peer); });
   if (!control) {
     warn("no control socket, only a signal ends this run: " + control.error().message);
     return;

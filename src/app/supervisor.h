@@ -16,6 +16,7 @@
 #include "app/lifecycle.h"
 #include "app/notify.h"
 #include "app/proxy_health.h"
+#include "app/rate_meter.h"
 #include "app/signals.h"
 #include "app/start_report.h"
 #include "app/state_dir.h"
@@ -89,8 +90,10 @@ class Supervisor final : private WorkerListener {
   std::vector<UniqueFd> make_sockets(Family family, unsigned count);
 
   // supervisor_report.cc: what others are told
-  std::string answer(Verb verb, const Peer& peer);
-  [[nodiscard]] RunFacts facts() const;
+  ControlServer::Answer answer(const Request& request, const Peer& peer);
+  [[nodiscard]] RunState state() const noexcept;
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] std::string full_status();  // as JSON, with what has to be asked for
   [[nodiscard]] std::vector<firewall::Counter> refused();
   void announce();
 
@@ -107,6 +110,7 @@ class Supervisor final : private WorkerListener {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Beacon> beacon_;
   WorkerPool pool_;
+  RateMeter meter_;
 
   event::FunctionHandler signal_handler_;
   event::FunctionHandler network_handler_;

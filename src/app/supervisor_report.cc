@@ -4,44 +4,64 @@
 #include <ctime>
 
 #include "app/capabilities.h"
+#include "app/process_memory.h"
+#include "app/status_json.h"
 #include "app/supervisor.h"
 #include "base/log.h"
 
 namespace proxyvpn::app {
 
-RunFacts Supervisor::facts() const {
-  const HostPlan& plan = lifecycle_.plan();
-  RunFacts facts;
+RunState Supervisor::state() const noexcept {
   switch (phase_) {
     case Phase::Starting:
-      facts.state = RunState::Starting;
-      break;
+      return RunState::Starting;
     case Phase::Renewing:
-      facts.state = RunState::WorkerLost;
-      break;
+      return RunState::WorkerLost;
     case Phase::Stopping:
     case Phase::Done:
-      facts.state = RunState::Stopping;
-      break;
+      return RunState::Stopping;
     case Phase::Up:
-      facts.state = RunState::Up;
-      if (pool_.running() == 0) facts.state = RunState::WorkerLost;
-      if (health_.is_lost()) facts.state = RunState::ProxyLost;
       break;
   }
-  facts.proxy_url = connect::redacted(session_.config.proxy);
-  facts.proxies = session_.proxies;
-  facts.trouble = health_.trouble();
-  facts.tun_name = plan.routing.link.name;
-  facts.tun_addresses = plan.routing.link.addresses;
-  facts.killswitch = plan.policy.mode != firewall::Mode::Open;
-  facts.backend = tools_.firewall->name();
-  facts.resolvers = plan.policy.resolvers;
-  facts.started = started_;
-  facts.now = std::time(nullptr);
-  facts.workers = pool_.running();
-  facts.workers_wanted = plan.queues;
-  return facts;
+  if (health_.is_lost()) return RunState::ProxyLost;
+  return pool_.running() == 0 ? RunState::WorkerLost : RunState::Up;
+}
+
+Status Supervisor::status() const {
+  const HostPlan& plan = lifecycle_.plan();
+  Status status;
+  status.state = state();
+  status.pid = ::getpid();
+  status.started = started_;
+  status.now = std::time(nullptr);
+  status.proxy_url = connect::redacted(session_.config.proxy);
+  status.proxies = session_.proxies;
+  status.proxy_in_use = pool_.proxy_in_use();
+  status.trouble = health_.trouble();
+  status.tun_name = plan.routing.link.name;
+  status.tun_addresses = plan.routing.link.addresses;
+  status.killswitch = plan.policy.mode != firewall::Mode::Open;
+  status.backend = tools_.firewall->name();
+  status.resolvers = plan.policy.resolvers;
+  status.totals = pool_.totals();
+  status.rates = meter_.rates();
+  status.history = meter_.history();
+  status.workers = pool_.running();
+  status.workers_wanted = plan.queues;
+  status.worker_list = pool_.list();
+  status.memory_budget = session_.config.memory_budget;
+  return status;
+}
+
+std::string Supervisor::full_status() {
+  Status full = status();
+  full.refused = refused();
+  full.resident = resident_bytes(full.pid);
+  for (const auto& worker : full.worker_list) {
+    const auto resident = worker.pid == 0 ? std::nullopt : resident_bytes(worker.pid);
+    if (resident && full.resident) *full.resident += *resident;
+  }
+  return to_json(full);
 }
 
 std::vector<firewall::Counter> Supervisor::refused() {
@@ -53,27 +73,36 @@ std::vector<firewall::Counter> Supervisor::refused() {
 }
 
 void Supervisor::announce() {
-  for (const auto& line : start_lines(facts(), launcher_.detached())) launcher_.say(line);
+  for (const auto& line : start_lines(status(), launcher_.detached())) launcher_.say(line);
   if (session_.config.verbose) launcher_.say(dns_line(lifecycle_.plan().policy.resolvers));
 }
 
-std::string Supervisor::answer(Verb verb, const Peer& peer) {
-  switch (verb) {
+ControlServer::Answer Supervisor::answer(const Request& request, const Peer& peer) {
+  switch (request.verb) {
     case Verb::Ping:
-      return ok_reply({{"pid", std::to_string(::getpid())}});
+      return {ok_reply({{"pid", std::to_string(::getpid())}}), {}};
     case Verb::Status:
-      return ok_reply(status_fields(facts(), pool_.totals(), refused()));
+      return {ok_reply({{"status", full_status()}}), {}};
     case Verb::Counters:
-      return ok_reply(counter_fields(refused()));
+      return {ok_reply(counter_fields(refused())), {}};
+    case Verb::Flows: {
+      auto dump = pool_.dump_flows();
+      if (!dump) return {error_reply(dump.error().message), {}};
+      return {ok_reply({}), std::move(*dump)};
+    }
+    case Verb::KillFlow: {
+      const auto killed = pool_.kill_flow(request.flow);
+      return {killed ? ok_reply({}) : error_reply(killed.error().message), {}};
+    }
     case Verb::Down:
       if (committed_) {
         stop("user " + std::to_string(peer.uid) + " asked for it");
       } else {
         fail_start("stopped by `proxyvpn down` before it was up");
       }
-      return ok_reply({});
+      return {ok_reply({}), {}};
   }
-  return error_reply("unknown request");
+  return {error_reply("unknown request"), {}};
 }
 
 }  // namespace proxyvpn::app

@@ -38,6 +38,7 @@ void Supervisor::on_tick() {
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   pool_.reap();
   pool_.tick();
+  meter_.sample(reactor_.now(), pool_.totals());
   if (session_.on_tick) session_.on_tick();
   if (phase_ != Phase::Up) return;
   ++ticks_;

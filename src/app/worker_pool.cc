@@ -12,19 +12,15 @@
 #include <utility>
 
 #include "app/capabilities.h"
+#include "app/worker_slot.h"
 #include "base/log.h"
+#include "connect/flow_info.h"
 
 namespace proxyvpn::app {
 namespace {
 
 constexpr std::size_t kMessagesPerTurn = 64;  // of one worker, so that it cannot hold the loop
 constexpr std::size_t kMostOwed = 64;  // answers that a worker may have outstanding (it asks once)
-
-// The page that a worker and we share.
-struct StatsUnmapper {
-  void operator()(WorkerStats* stats) const noexcept { ::munmap(stats, sizeof(WorkerStats)); }
-};
-using StatsPage = std::unique_ptr<WorkerStats, StatsUnmapper>;
 
 StatsPage make_stats() {
   const UniqueFd memory(::memfd_create("proxyvpn-stats", MFD_CLOEXEC));
@@ -52,67 +48,6 @@ template <class... Types>
 Visitor(Types...) -> Visitor<Types...>;
 
 }  // namespace
-
-struct WorkerPool::Slot {
-  explicit Slot(unsigned number, WorkerPool& pool)
-      : index(number),
-        handler([this, &pool](std::uint32_t events) { pool.on_channel(*this, events); }),
-        restart([this, &pool] {
-          if (auto launched = pool.launch(*this); !launched) {
-            log::error(launched.error().message, {{"worker", index}});
-            restart.arm(pool.reactor_.timers(), pool.reactor_.now() + RestartPolicy::kLongestDelay);
-          }
-        }) {}
-
-  unsigned index;
-  pid_t pid = 0;  // 0: none runs
-  UniqueFd channel;
-  event::FunctionHandler handler;
-  event::Timer restart;
-  StatsPage stats;
-  TimePoint born{};
-  RestartPolicy policy;
-  BeatWatch watch;
-  bool output_wanted = false;
-  std::deque<ToWorker> owed;  // messages that the channel did not take yet, oldest first
-};
-
-void WorkerTotals::add(const WorkerStats& stats, bool alive) noexcept {
-  const auto get = [](const std::atomic<std::uint64_t>& value) {
-    return value.load(std::memory_order_relaxed);
-  };
-  if (alive) {
-    flows_open += get(stats.flows_open);
-    buffer_bytes += get(stats.buffer_bytes);
-  }
-  flows_total += get(stats.flows_total);
-  refused_by_proxy += get(stats.refused_by_proxy);
-  refused_proxy_lost += get(stats.refused_proxy_lost);
-  refused_limit += get(stats.refused_limit);
-  timeouts += get(stats.timeouts);
-  resets += get(stats.resets);
-  bytes_up += get(stats.bytes_up);
-  bytes_down += get(stats.bytes_down);
-  packets_in += get(stats.packets_in);
-  packets_out += get(stats.packets_out);
-  packets_bad += get(stats.packets_bad);
-}
-
-void WorkerTotals::add(const WorkerTotals& other) noexcept {
-  flows_open += other.flows_open;
-  flows_total += other.flows_total;
-  refused_by_proxy += other.refused_by_proxy;
-  refused_proxy_lost += other.refused_proxy_lost;
-  refused_limit += other.refused_limit;
-  timeouts += other.timeouts;
-  resets += other.resets;
-  bytes_up += other.bytes_up;
-  bytes_down += other.bytes_down;
-  packets_in += other.packets_in;
-  packets_out += other.packets_out;
-  packets_bad += other.packets_bad;
-  buffer_bytes += other.buffer_bytes;
-}
 
 WorkerPool::WorkerPool(event::Reactor& reactor, WorkerSetup setup, WorkerListener& listener)
     : reactor_(reactor),
@@ -150,6 +85,7 @@ Result<> WorkerPool::launch(Slot& slot) {
   UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   slot.stats = make_stats();  // without one the worker runs, uncounted
+  slot.life = ++lives_;
   const pid_t supervisor = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "starting a worker process (fork)");
@@ -188,6 +124,7 @@ void WorkerPool::run_child(Slot& slot, UniqueFd channel, pid_t supervisor) {
   config.offloads = tun_->offloads;
   config.stats = slot.stats.get();
   config.proxies = proxies_;
+  config.first_flow_id = connect::first_flow_id(slot.life);
   const int keep[] = {queue, channel.get(), setup_.log_fd};
   if (setup_.enter_sandbox) {
     if (auto entered = setup_.enter_sandbox(keep); !entered) {
@@ -373,6 +310,34 @@ WorkerTotals WorkerPool::totals() const noexcept {
     if (slot->stats) totals.add(*slot->stats, true);
   }
   return totals;
+}
+
+std::vector<WorkerStatus> WorkerPool::list() const {
+  std::vector<WorkerStatus> workers;
+  for (const auto& slot : slots_) {
+    WorkerStatus worker;
+    worker.number = slot->index;
+    worker.pid = slot->pid;
+    WorkerTotals totals;
+    if (slot->stats) totals.add(*slot->stats, slot->pid != 0);
+    worker.flows_open = totals.flows_open;
+    worker.bytes_up = totals.bytes_up;
+    worker.bytes_down = totals.bytes_down;
+    workers.push_back(worker);
+  }
+  return workers;
+}
+
+std::optional<Endpoint> WorkerPool::proxy_in_use() const noexcept {
+  for (const auto& slot : slots_) {
+    if (!slot->stats) continue;
+    const auto word = slot->stats->proxy_in_use.load(std::memory_order_relaxed);
+    if (word == 0) continue;
+    for (const Endpoint& proxy : proxies_) {
+      if (std::hash<IpAddress>()(proxy.address) == word) return proxy;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace proxyvpn::app

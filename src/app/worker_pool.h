@@ -7,13 +7,16 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "app/engine.h"
 #include "app/restart_policy.h"
+#include "app/status.h"
 #include "app/worker_protocol.h"
 #include "app/worker_stats.h"
+#include "app/worker_totals.h"
 #include "event/reactor.h"
 #include "tun/tun_device.h"
 
@@ -29,25 +32,6 @@ struct WorkerSetup {
   std::function<int(EngineConfig)> run;  // run_engine()
   // Up to `count` non-blocking TCP sockets with our bypass mark; fewer when the system has no more.
   std::function<std::vector<UniqueFd>(Family family, unsigned count)> make_sockets;
-};
-
-// The counters of all workers, dead ones included, added up.
-struct WorkerTotals {
-  std::uint64_t flows_open = 0;
-  std::uint64_t flows_total = 0;
-  std::uint64_t refused_by_proxy = 0;
-  std::uint64_t refused_proxy_lost = 0;
-  std::uint64_t refused_limit = 0;
-  std::uint64_t timeouts = 0;
-  std::uint64_t resets = 0;
-  std::uint64_t bytes_up = 0;
-  std::uint64_t bytes_down = 0;
-  std::uint64_t packets_in = 0;
-  std::uint64_t packets_out = 0;
-  std::uint64_t packets_bad = 0;
-  std::uint64_t buffer_bytes = 0;
-  void add(const WorkerStats& stats, bool alive) noexcept;
-  void add(const WorkerTotals& other) noexcept;
 };
 
 // Told by the pool, from inside the reactor. Must not destroy the pool; only on_all_gone() may call
@@ -87,6 +71,12 @@ class WorkerPool {
   // Tells the workers the same list again: one that has lost the proxy then tries it at once.
   void repeat_proxies() { set_proxies(std::vector<Endpoint>(proxies_)); }
   void set_proxies(std::vector<Endpoint> proxies);
+  // Has this flow reset. NotFound: no worker that lives can have it.
+  Result<> kill_flow(std::uint64_t id);
+  // Asks every worker for its table of flows (flow_dump.h) and answers at once: the read end of a
+  // pipe, whose end says that all have answered, then a memory file for each worker asked. Nothing
+  // of it is read here, and no worker can make it grow.
+  Result<std::vector<UniqueFd>> dump_flows();
   // Asks every worker to reset its flows and end; after `patience` it is killed.
   void stop(Duration patience);
   // At once: SIGKILL.
@@ -95,6 +85,10 @@ class WorkerPool {
   [[nodiscard]] unsigned running() const noexcept;
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(slots_.size()); }
   [[nodiscard]] WorkerTotals totals() const noexcept;
+  // One entry per worker, by number; numbers of the process that runs now.
+  [[nodiscard]] std::vector<WorkerStatus> list() const;
+  // Which of the proxy's addresses a worker connected to last.
+  [[nodiscard]] std::optional<Endpoint> proxy_in_use() const noexcept;
 
  private:
   struct Slot;
@@ -116,7 +110,8 @@ class WorkerPool {
   const tun::TunQueues* tun_ = nullptr;
   std::vector<Endpoint> proxies_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  WorkerTotals carried_;  // of workers that are gone
+  std::uint64_t lives_ = 0;  // of all workers so far
+  WorkerTotals carried_;     // of workers that are gone
   bool stopping_ = false;
   event::Timer kill_timer_;
   event::Timer gone_timer_;

@@ -152,8 +152,8 @@ struct Encoder {
   std::vector<std::uint8_t> operator()(const KillFlow& m) const {
     return Writer(Tag::KillFlow).put(m.id).take();
   }
-  std::vector<std::uint8_t> operator()(const DumpFlows&) const {
-    return Writer(Tag::DumpFlows).take();
+  std::vector<std::uint8_t> operator()(const DumpFlows& m) const {
+    return Writer(Tag::DumpFlows).put(m.most).take();
   }
 };
 
@@ -206,6 +206,12 @@ std::optional<ToWorker> decode_set_verbose(Reader& reader) {
 std::optional<ToWorker> decode_kill_flow(Reader& reader) {
   KillFlow message;
   message.id = reader.take<std::uint64_t>();
+  return whole<ToWorker>(reader, message);
+}
+
+std::optional<ToWorker> decode_dump_flows(Reader& reader) {
+  DumpFlows message;
+  message.most = reader.take<std::uint32_t>();
   return whole<ToWorker>(reader, message);
 }
 
@@ -276,7 +282,7 @@ std::optional<ToWorker> decode_to_worker(std::span<const std::uint8_t> bytes) {
     case Tag::KillFlow:
       return decode_kill_flow(reader);
     case Tag::DumpFlows:
-      return whole<ToWorker>(reader, DumpFlows{});
+      return decode_dump_flows(reader);
     case Tag::NeedSockets:
     case Tag::ProxyLost:
     case Tag::ProxyBack:

@@ -61,7 +61,11 @@ struct SetVerbose {
 struct KillFlow {
   std::uint64_t id = 0;
 };
-struct DumpFlows {};  // write the table of flows to the descriptor beside it, then close it
+// Write the table of flows (flow_dump.h) into the first descriptor beside it, a memory file; then
+// close both: the end of the second, a pipe, tells the reader.
+struct DumpFlows {
+  std::uint32_t most = 0;  // records
+};
 
 using ToSupervisor = std::variant<NeedSockets, ProxyLost, ProxyBack, Resolve, Ready, Beat>;
 using ToWorker = std::variant<Sockets, ProxyAddresses, Stop, SetVerbose, KillFlow, DumpFlows>;

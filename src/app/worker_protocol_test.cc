@@ -39,7 +39,7 @@ std::vector<ToWorker> every_message_to_worker() {
           SetVerbose{true},
           SetVerbose{false},
           KillFlow{0x0123456789abcdef},
-          DumpFlows{}};
+          DumpFlows{5000}};
 }
 
 // What a message says, comparable: encoding is injective, which the round trip below shows.

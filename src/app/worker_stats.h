@@ -21,6 +21,9 @@ struct WorkerStats {
   std::atomic<std::uint64_t> packets_bad;   // malformed, dropped
   std::atomic<std::uint64_t> buffer_bytes;  // held for flows now
   std::atomic<std::uint64_t> turns;         // of the event loop
+  // std::hash of the proxy's address that was connected to last, 0 for none: one word cannot be
+  // read half written, and the supervisor knows the addresses that it may stand for.
+  std::atomic<std::uint64_t> proxy_in_use;
 };
 
 }  // namespace proxyvpn::app

@@ -1,0 +1,158 @@
+"""What a person and a script are told: status in every state, the open flows, metrics, the live view."""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import client
+import jsonschema
+import lab as labs
+import product
+import scenes
+import scripted_proxy
+import servers
+from cases import case
+from client import VIA_PROXY, both, expect_way
+
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
+UP, DOWN, SHUT, NO_TRAFFIC, TOO_LATE = 0, 3, 4, 5, 6
+
+
+def checked(text, name):
+    """The JSON, if it is as docs/NAME.schema.json says."""
+    schema = json.loads((DOCS / f"{name}.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    value = json.loads(text)
+    jsonschema.validate(value, schema, cls=jsonschema.Draft7Validator)
+    return value
+
+
+def status(ours, word, code, **options):
+    """`status` twice: for people, beginning with the word, and as JSON; both with this exit status."""
+    text = ours.run("status", **options)
+    assert text.stdout.split("\n")[0] == word, f"{text.stdout}{text.stderr}"
+    assert text.returncode == code, f"{word}: exit {text.returncode}"
+    told = ours.run("status", "--json", **options)
+    assert told.returncode == code, told.stderr
+    value = checked(told.stdout, "status")
+    assert value["state_text"] == word, value
+    return text.stdout, value
+
+
+@case("status_in_every_state", timeout=90)
+def test_states(lab):
+    """Down, Up, Proxy lost, Crashed and Locked: the word, the fields, JSON by its schema, the exit status, --wait."""
+    ours = product.Product(lab)
+    _, value = status(ours, "Down", DOWN)
+    assert value["pid"] is None and not value["shut"]
+    proxy = scripted_proxy.ScriptedProxy(lab)
+    servers.who_servers(lab)
+    waiter = subprocess.Popen(ours.argv(["status", "--wait", "--timeout", "60"]), stdout=subprocess.PIPE, text=True,
+                              env=ours.environment())
+    daemon = ours.up("--proxy-url", proxy.url(credentials="alice:secret"))
+    ours.secrets.append("secret")
+    assert waiter.wait(30) == 0 and waiter.stdout.read().startswith("Up\n")
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    for address in labs.WEB:
+        client.udp(lab, address, 443)
+    text, value = status(ours, "Up", UP)
+    assert "secret" not in text and "secret" not in json.dumps(value)
+    assert value["pid"] == daemon.pid and value["proxy"]["url"] == f"http://alice@{labs.PROXY[0]}:3128", value["proxy"]
+    assert value["proxy"]["in_use"] == f"{labs.PROXY[0]}:3128", value["proxy"]
+    assert value["flows"]["total"] >= 2 and value["bytes"]["down"] > 0, value
+    assert {r["reason"]: r["packets"] for r in value["killswitch"]["refused"]}["udp"] >= 2, value["killswitch"]
+    assert value["workers"]["running"] == len(ours.workers(daemon.pid)) == len(value["workers"]["list"])
+    assert value["memory"]["resident"] > 1 << 20
+    for field in ("proxy", "in use", "since", "tun", "killswitch", "refused", "resolvers", "flows", "failed", "bytes",
+                  "rates", "workers", "memory"):
+        assert re.search(rf"^{field} {{2,}}\S", text, re.M), f"{field}: {text}"
+    assert ours.run("status", "--wait", "down", "--timeout", "0.3").returncode == TOO_LATE
+    lost(lab, ours, proxy)
+    daemon.kill()
+    text, value = status(ours, "Crashed (shut)", SHUT)
+    assert value["shut"] and "proxyvpn up" in text and "proxyvpn down" in text
+    # Anybody may look at rules and routes.
+    assert status(ours, "Crashed (shut)", SHUT, user="pvother")
+    ours.down()
+    status(ours, "Down", DOWN)
+    assert ours.run("lock").returncode == 0
+    assert "unlock" in status(ours, "Locked (shut)", SHUT)[0]
+    assert ours.run("unlock").returncode == 0
+    assert ours.run("status", "--wait", "down").returncode == 0
+    for wrong in (("--wait", "sideways"), ("--timeout", "3"), ("--wait", "--timeout", "soon"), ("now",)):
+        assert ours.run("status", *wrong).returncode == 2, wrong
+
+
+def lost(lab, ours, proxy):
+    proxy.stop()
+    client.probe(lab, labs.WEB[0])
+    labs.wait_until(lambda: ours.run("status").returncode == NO_TRAFFIC, 10, "the proxy counts as lost")
+    text, value = status(ours, "Proxy lost (shut)", NO_TRAFFIC)
+    assert value["proxy"]["trouble"] and value["shut"] and "\ntrouble " in text
+
+
+def flows(ours, *arguments, **options):
+    done = ours.run("flows", "--json", *arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return checked(done.stdout, "flows")
+
+
+@case("flows_listed_and_killed")
+def test_flows(lab):
+    """Open flows with application, target, bytes and rate, by schema; one is reset by its id, its neighbour goes on."""
+    _, ours, daemon = scenes.start(lab, user="pvtest")
+    servers.serve(lab, 7100, servers.source)
+    servers.serve(lab, 7101, servers.sink)
+    assert ours.run("flows").stdout == "0 flows open\n"
+    quiet = client.connect(lab, labs.WEB[1], 7101)
+    quiet.sendall(b"x" * 1000)
+    busy = client.connect(lab, labs.WEB[0], 7100)
+    busy.sendall(b"1000000000\n")
+    reader = threading.Thread(target=drain, args=(busy,), daemon=True)
+    reader.start()
+    value = flows(ours)
+    assert value["open"] == 2 and value["complete"], value
+    by_target = {flow["target"]: flow for flow in value["flows"]}
+    up, down = by_target[f"[{labs.WEB[1]}]:7101"], by_target[f"{labs.WEB[0]}:7100"]
+    assert value["flows"][0] is down, "the busiest is not the first"
+    assert up["state"] == down["state"] == "open"
+    assert up["bytes"] == {"up": 1000, "down": 0} and up["rates"]["down"] == 0, up
+    assert down["bytes"]["down"] > 100_000 and down["rates"]["down"] > 0, down
+    assert up["idle"] > 0.1 and up["age"] >= up["idle"] and down["idle"] < 5
+    assert up["source"] == f"[{quiet.getsockname()[0]}]:{quiet.getsockname()[1]}"
+    # An ordinary user sees whose it is, root the process too.
+    assert up["application"] == {"pid": None, "name": None, "uid": 0, "user": "root"}, up["application"]
+    as_root = subprocess.run(lab.host.argv([os.environ["PROXYVPN_BIN"], "flows", "--sort", "id"]), text=True, capture_output=True,
+                             env=ours.environment(), check=True).stdout
+    assert f"({os.getpid()})" in as_root and as_root.startswith("ID "), as_root
+    assert ours.run("flows", "--sort", "size").returncode == 2
+    for words in (("kill",), ("kill", "7"), ("kill", "1.1", "1.2"), ("list",)):
+        assert ours.run("flows", *words).returncode == 2, words
+    assert ours.run("flows", "kill", "9999.1").returncode == 1
+    stranger = ours.run("flows", "kill", up["id"], user="pvother")
+    assert stranger.returncode != 0
+    killed = ours.run("flows", "kill", up["id"])
+    assert killed.returncode == 0 and killed.stdout == f"flow {up['id']} was reset\n", killed.stderr
+    try:
+        assert not quiet.recv(1), "the killed flow goes on"
+        raise AssertionError("the killed flow ended without a reset")
+    except ConnectionResetError:
+        pass
+    after = flows(ours)
+    assert [flow["id"] for flow in after["flows"]] == [down["id"]]
+    assert after["flows"][0]["bytes"]["down"] > down["bytes"]["down"]
+    busy.close()
+    scenes.finish(ours, daemon)
+    assert "no proxyvpn is up" in ours.run("flows").stderr
+
+
+def drain(sock):
+    try:
+        while sock.recv(1 << 16):
+            time.sleep(0.01)
+    except OSError:
+        pass
