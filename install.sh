@@ -25,6 +25,7 @@ esac
 group=proxyvpn
 built=${PROXYVPN_BIN_DIR:-$top/build/release/bin}
 man_dir=$prefix/share/man/man8
+man5_dir=$prefix/share/man/man5
 lib_dir=$prefix/lib/proxyvpn
 unit_dir=/etc/systemd/system
 tmpfiles=/etc/tmpfiles.d/proxyvpn.conf
@@ -83,6 +84,27 @@ install_pages() {
     [ -e "$page" ] || continue
     install -D -m 644 "$page" "$man_dir/${page##*/}"
   done
+  install -D -m 644 docs/proxyvpn.toml.5 "$man5_dir/proxyvpn.toml.5"
+}
+
+# completion_file SHELL: where that shell looks.
+completion_file() {
+  case $1 in
+    bash) echo "$prefix/share/bash-completion/completions/proxyvpn" ;;
+    zsh) echo "$prefix/share/zsh/site-functions/_proxyvpn" ;;
+    fish) echo "$prefix/share/fish/vendor_completions.d/proxyvpn.fish" ;;
+  esac
+}
+
+install_completions() {
+  local shell file
+  for shell in bash zsh fish; do
+    file=$(completion_file "$shell")
+    install -d -m 755 "$(dirname "$file")"
+    "$built/proxyvpn" completion "$shell" >"$file.new.$$"
+    chmod 644 "$file.new.$$"
+    mv -f "$file.new.$$" "$file"
+  done
 }
 
 # fill TEMPLATE DESTINATION MODE
@@ -123,6 +145,7 @@ do_install() {
   install_binary
   install_state_dir
   install_pages
+  install_completions
   install_service
   report
 }
@@ -147,7 +170,7 @@ report() {
 }
 
 do_uninstall() {
-  local unit
+  local unit shell
   is_root || die "removing needs root: run 'sudo ./install.sh uninstall'"
   if systemd_runs; then
     systemctl disable --quiet --now "${units[@]}" 2>/dev/null || true
@@ -160,8 +183,9 @@ do_uninstall() {
     fi
   fi
   rm -f "$bin_dir/proxyvpn" "$bin_dir/proxyvpn-selftest" "$man_dir/proxyvpn.8" \
-    "$man_dir/proxyvpn-selftest.8" "$tmpfiles" "$lib_dir/service-stop"
+    "$man_dir/proxyvpn-selftest.8" "$man5_dir/proxyvpn.toml.5" "$tmpfiles" "$lib_dir/service-stop"
   for unit in "${units[@]}"; do rm -f "$unit_dir/$unit"; done
+  for shell in bash zsh fish; do rm -f "$(completion_file "$shell")"; done
   [ ! -d "$lib_dir" ] || rmdir --ignore-fail-on-non-empty "$lib_dir"
   rm -rf "$state_dir" "$config_dir"
   ! systemd_runs || systemctl daemon-reload

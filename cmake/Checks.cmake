@@ -18,6 +18,10 @@ if(Python3_FOUND)
     proxyvpn_check(check.documentation check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/docs_agree.py
                    --proxyvpn $<TARGET_FILE:proxyvpn> --selftest $<TARGET_FILE:proxyvpn-selftest>)
   endif()
+  if(TARGET proxyvpn)
+    proxyvpn_check(check.completions check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/completions_test.py
+                   $<TARGET_FILE:proxyvpn>)
+  endif()
   proxyvpn_check(check.documentation_finds_disagreements check ${Python3_EXECUTABLE}
                  ${CMAKE_SOURCE_DIR}/tests/docs_agree.py --self-test)
 endif()

@@ -29,8 +29,9 @@ library_rules=(
   '^netlink/=netlink'
   '^libnftnl/|^libmnl/=firewall'
   '^CLI/=app selftest'
-  '^sys/capability\.h|^seccomp\.h=app'
+  '^toml[+][+]/|^toml\.hpp=app'
   '^nlohmann/=app'
+  '^sys/capability\.h|^seccomp\.h=app'
   '^http_parser\.h|^nettle/=connect'
 )
 
@@ -153,6 +154,8 @@ self_test() {
   plant app/x.cc '#include <libnftnl/rule.h>'
   plant connect/x.cc '#include <CLI/CLI.hpp>'
   plant tun/x.cc '#include <sys/capability.h>'
+  plant base/x.cc '#include <toml++/toml.h>'
+  plant firewall/x.cc '#include <nlohmann/json.hpp>'
   plant stack/x.cc '#include <seccomp.h>'
   plant app/x.cc '#include <http_parser.h>'
   plant dns/x.cc '#include <nettle/md5.h>'

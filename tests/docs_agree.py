@@ -1,4 +1,4 @@
-"""--help, man page and README name the same options, with the same arguments and defaults.
+"""--help, man pages and README name the same options, with the same arguments and defaults.
 
   docs_agree.py --proxyvpn PATH --selftest PATH     compares them for these programs
   docs_agree.py --self-test                         shows that each kind of disagreement is found
@@ -50,11 +50,37 @@ def options_of_readme(text):
     return found
 
 
+COMMAND_LINE_ONLY = ("--config", "--help", "--version")
+
+
+def keys_of_file_page(text):
+    """`.It Ic mtu Pq number` ... `Default: 1500.` in the section KEYS; a switch has no argument."""
+    section = re.search(r"^\.Sh KEYS\n(.*?)^\.Sh ", text, re.M | re.S)[1]
+    found = {}
+    for entry in re.split(r"^\.It ", section, flags=re.M)[1:]:
+        head = re.match(r"Ic ([a-z0-9-]+) Pq (text|number|list|switch)\n", entry)
+        default = re.search(r"^Default: (\S+?)\.$", entry, re.M)
+        if head:
+            found["--" + head[1]] = (head[2] == "switch", default[1] if default else "")
+    return found
+
+
+def faults_of_file_page(help_text, page):
+    of_help = {name: (argument == "", default) for name, (argument, default) in options_of_help(help_text).items()
+               if name not in COMMAND_LINE_ONLY}
+    of_page, faults = keys_of_file_page(page), []
+    for name in sorted(of_help.keys() ^ of_page.keys()):
+        faults.append(f"{name}: not in both of --help and docs/proxyvpn.toml.5")
+    for name in sorted(of_help.keys() & of_page.keys()):
+        if of_help[name] != of_page[name]:
+            faults.append(f"{name}: (is a switch, default) is {of_help[name]} in --help, {of_page[name]} in docs/proxyvpn.toml.5")
+    return faults
+
+
 def commands_of_help(text):
-    """Those of the usage lines and those that the text behind the last option puts in quotes."""
-    usage, footer = text.partition("\n\nProxy Configuration")[0], text.rpartition("--version")[2]
-    return (set(re.findall(r"proxyvpn \[?([a-z]+)\]? ", usage + " ")) |
-            set(re.findall(r"'(?:proxyvpn )?([a-z]+)'", footer)))
+    """`  down   Stop, ...`: the list behind "Commands:"."""
+    section = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
+    return set(re.findall(r"^  ([a-z]+) ", section[1], re.M)) if section else set()
 
 
 def commands_of_man_page(text):
@@ -111,19 +137,24 @@ def read_all(binary):
 
 def self_test():
     options = {f"--option-{n}": ("ARG", str(n)) for n in range(30)}
-    help_text = "Usage: proxyvpn [up] [OPTIONS]\n\n" + "".join(f"{heading}:\n" for heading in HEADINGS)
+    help_text = "Usage: proxyvpn [up] [OPTIONS]\n\nCommands:\n  up    Start\n  down    Stop\n\n" + "".join(f"{heading}:\n" for heading in HEADINGS)
     help_text += "".join(f"  {k} <{a}>    what it\n            does [default: {d}]\n" for k, (a, d) in options.items())
-    help_text += "  -h, --help    Print\n  --version    Print\n\n'proxyvpn down' stops\n"
+    help_text += "  -h, --help    Print\n  --version    Print\n\nEach has a --help\n"
     man = ".Sh COMMANDS\n.It Cm up\n.It Cm down\n.Sh OPTIONS\n" + "".join(
         f".It Fl -{k[2:]} Ar {a}\nWhat it does.\nDefault: {d}.\n" for k, (a, d) in options.items()) + ".It Fl h , -help\nx\n.It Fl -version\nx\n.Sh END\n"
     readme = "proxyvpn up\nproxyvpn down\n" + "".join(f"| `{k} {a}` | `{d}` | does |\n" for k, (a, d) in options.items())
     assert faults_of(help_text, man, readme) == [], faults_of(help_text, man, readme)
     for what, old, new in (("an option", "--option-7 ", "--option-x "), ("an argument", "--option-7 <ARG>", "--option-7 <NAME>"),
-                           ("a default", "[default: 7]", "[default: 8]"), ("a command", "'proxyvpn down'", "'proxyvpn doom'"),
+                           ("a default", "[default: 7]", "[default: 8]"), ("a command", "  down  ", "  doom  "),
                            ("a heading", "General:", "Generic:")):
         assert old in help_text and faults_of(help_text.replace(old, new), man, readme), f"{what} that differs is not found"
     assert faults_of(help_text, man, readme.replace("`7`", "`8`")), "a default of the README that differs is not found"
     assert faults_of(help_text, man.replace("Default: 7.", "Default: 8."), readme), "a default of the man page that differs is not found"
+    page = ".Sh KEYS\n" + "".join(f".It Ic {k[2:]} Pq text\nDoes.\nDefault: {d}.\n" for k, (a, d) in options.items()) + ".Sh END\n"
+    assert faults_of_file_page(help_text, page) == [], faults_of_file_page(help_text, page)
+    for what, old, new in (("a key", "Ic option-7 ", "Ic option-x "), ("a default", "Default: 7.", "Default: 8."),
+                           ("a kind", "Ic option-7 Pq text", "Ic option-7 Pq switch")):
+        assert old in page and faults_of_file_page(help_text, page.replace(old, new)), f"{what} of the file's page that differs is not found"
     return []
 
 
@@ -137,6 +168,7 @@ def main():
         faults = self_test()
     else:
         faults = faults_of(*read_all(arguments.proxyvpn))
+        faults += faults_of_file_page(help_of(arguments.proxyvpn), (TOP / "docs/proxyvpn.toml.5").read_text())
         faults += faults_of_selftest(help_of(arguments.selftest), (TOP / "docs/proxyvpn-selftest.8").read_text())
     print("\n".join(faults) or "documentation agrees")
     return 1 if faults else 0

@@ -84,6 +84,11 @@ check_installed() { # BIN_DIR MAN_DIR
   expect "mode of /run/proxyvpn" "$(stat -c '%a %U:%G' /run/proxyvpn)" "2770 root:$group"
   expect "user $group" "$(getent passwd $group | cut -d: -f7)" /usr/sbin/nologin
   [ -s "$2/proxyvpn.8" ] || fail "no man page in $2"
+  local share=${2%/man/man8} file
+  for file in man/man5/proxyvpn.toml.5 bash-completion/completions/proxyvpn zsh/site-functions/_proxyvpn \
+    fish/vendor_completions.d/proxyvpn.fish; do
+    [ -s "$share/$file" ] || fail "no $share/$file"
+  done
   grep -q '^d /run/proxyvpn 2770 root proxyvpn' /etc/tmpfiles.d/proxyvpn.conf || fail "no tmpfiles.d entry"
   for unit in proxyvpn proxyvpn-early-boot; do
     grep -q "^ExecStart=$program " "/etc/systemd/system/$unit.service" || fail "$unit.service does not start $program"

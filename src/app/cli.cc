@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "app/config_sources.h"
 #include "app/options.h"
 #include "app/secrets_argv.h"
 #include "app/subcommand.h"
@@ -35,10 +36,11 @@ constexpr std::string_view kNoOptions =
 constexpr const char* kDescription =
     "Sends every TCP connection of this machine through an HTTP proxy (CONNECT).";
 constexpr std::string_view kFooter =
-    "A password is best given with --password-file. --dry-run shows what would be done.\n"
-    "'proxyvpn down' stops, and removes everything that a run left behind; 'status', 'flows',\n"
-    "'counters', 'lock' and 'unlock' have a --help each.\n";
+    "A password is best given with --password-file, and every option may stand in a file\n"
+    "(man proxyvpn.toml). --dry-run shows what would be done. 'proxyvpn down' stops, and removes\n"
+    "everything that a run left behind. Each command has a --help.\n";
 
+constexpr std::size_t kCommandColumn = 14;
 constexpr std::size_t kColumn = 32;  // where explanations start
 constexpr std::size_t kWidth = 80;   // a terminal's
 constexpr char kNoBreak = '\x1f';    // a blank that no line ends at
@@ -116,6 +118,7 @@ struct Definition {
     command.set_help_flag("-h,--help", "Print this help")->group("General");
     command.set_version_flag("--version", version_text(), "Print the version")->group("General");
     command.formatter(std::make_shared<HelpFormat>());
+    for (auto* below : command.get_subcommands(nullptr)) add_common(*below);
   }
   // Null: it is `up`.
   [[nodiscard]] const OutsideCommand* chosen() const {
@@ -156,17 +159,37 @@ std::string usage_and_options(const CLI::App& command, const std::string& usage)
   return "Usage: " + usage + "\n\n" + text;
 }
 
+std::string command_list(const Definition& definition) {
+  std::string text = "Commands:";
+  for (const auto* command : definition.app.get_subcommands(nullptr)) {
+    text += "\n  " + command->get_name();
+    text.append(kCommandColumn - std::min(kCommandColumn - 2, command->get_name().size()), ' ');
+    text += command->get_description();
+  }
+  return text;
+}
+
 // The top level's help names the commands and, since `up` is the default, its options.
 std::string full_help(const Definition& definition) {
   return std::string(kDescription) + "\n\n" +
          usage_and_options(*definition.up,
-                           "proxyvpn [up] [OPTIONS]\n       proxyvpn down [OPTIONS]") +
+                           "proxyvpn [up] [OPTIONS]\n       proxyvpn COMMAND [OPTIONS]\n\n" +
+                               command_list(definition)) +
          std::string(kFooter);
 }
 
-std::string outside_help(const CLI::App& command) {
-  return command.get_description() + ".\n\n" +
-         usage_and_options(command, "proxyvpn " + command.get_name() + " [OPTIONS]");
+// Of the command that was reached: `config show` has a help of its own.
+std::string outside_help(const CLI::App& first) {
+  const CLI::App* command = &first;
+  std::string name = "proxyvpn " + command->get_name();
+  for (auto below = command->get_subcommands(); !below.empty();
+       below = command->get_subcommands()) {
+    command = below.front();
+    name += " " + command->get_name();
+  }
+  const bool has_commands = !command->get_subcommands(nullptr).empty();
+  return command->get_description() + ".\n\n" +
+         usage_and_options(*command, name + (has_commands ? " COMMAND [OPTIONS]" : " [OPTIONS]"));
 }
 
 Parsed usage_error(const std::string& sentence, std::string_view command) {
@@ -244,16 +267,37 @@ Parsed finish(const Definition::Other& chosen, std::optional<std::string> variab
   return parsed;
 }
 
+// Every mistake is a line: a file may have many.
+Parsed finish_up(Definition& definition, std::optional<std::string> variable,
+                 const ConfigPaths& paths, bool nothing_typed) {
+  Sources sources{std::move(definition.up_flags), std::move(variable), paths};
+  auto judgement = judge_sources(sources);
+  wipe_secrets(sources.typed);
+  if (sources.proxy_url) wipe(*sources.proxy_url);
+  if (judgement.mistakes.empty()) return finish(std::move(judgement.checked), Command::Up, "up");
+  if (nothing_typed && judgement.no_proxy && judgement.mistakes.size() == 1) {
+    return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
+  }
+  Parsed parsed = finish(tl::unexpected(judgement.mistakes.back()), Command::Up, "up");
+  std::string before;
+  for (std::size_t i = 0; i + 1 < judgement.mistakes.size(); ++i) {
+    before += "proxyvpn: error: " + redact(judgement.mistakes[i].message) + "\n";
+  }
+  parsed.errors.insert(0, before);
+  return parsed;
+}
+
 Parsed text_and_success(std::string text) {
   Parsed parsed;
   parsed.output = std::move(text);
   return parsed;
 }
 
-Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string> variable) {
-  if (arguments.empty() && !variable)
-    return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
+Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string> variable,
+                   const std::optional<ConfigPaths>& paths) {
   Definition definition;
+  definition.down_flags.paths = paths;
+  const bool nothing_typed = arguments.empty();
   const std::string first = arguments.empty() ? "" : arguments.front();
   if (first == "--version") return text_and_success(version_text() + "\n");
   if (first == "--help" || first == "-h") return text_and_success(full_help(definition));
@@ -276,20 +320,24 @@ Parsed parse_words(std::vector<std::string> arguments, std::optional<std::string
   if (const auto* other = definition.chosen_other()) {
     return finish(*other, std::move(variable));
   }
-  auto& flags = definition.up_flags;
-  if (variable && !flags.proxy_url && !flags.proxy_host) flags.proxy_url = std::move(variable);
-  return finish(to_config(flags), Command::Up, "up");
+  return finish_up(definition, std::move(variable), paths ? *paths : machine_config_paths(),
+                   nothing_typed);
 }
 
 }  // namespace
 
+void look_at_definition(const std::function<void(const CLI::App& top)>& look) {
+  look(Definition().app);
+}
+
 std::string version_text() { return "proxyvpn " PROXYVPN_VERSION; }
 
-Parsed parse_command_line(int argc, char** argv, char** environment) {
+Parsed parse_command_line(int argc, char** argv, char** environment,
+                          const std::optional<ConfigPaths>& paths) {
   auto arguments = take_arguments(argc, argv);
   auto variable = take_variable(environment, kProxyUrlVariable);
   try {
-    return parse_words(std::move(arguments), std::move(variable));
+    return parse_words(std::move(arguments), std::move(variable), paths);
   } catch (const std::exception& error) {
     // A mistake in the definition of the options, or no memory.
     return {std::nullopt,

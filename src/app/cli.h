@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/options.h"
 #include "app/subcommand.h"
 
 namespace proxyvpn::app {
@@ -31,8 +32,19 @@ inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
 
 // Overwrites the passwords in `argv` and in PROXYVPN_PROXY_URL of `environment` before anything
-// else (secrets_argv.h), then parses. `up` may be left out. Never throws and never exits.
-Parsed parse_command_line(int argc, char** argv, char** environment);
+// else (secrets_argv.h), then parses. `up` may be left out. `paths`: configuration files instead of
+// the machine's. Never throws and never exits.
+Parsed parse_command_line(int argc, char** argv, char** environment,
+                          const std::optional<ConfigPaths>& paths = std::nullopt);
+
+// What `look` makes of the whole definition, for those that describe it (completions).
+void look_at_definition(const std::function<void(const CLI::App& top)>& look);
+template <class T>
+T with_definition(T (*look)(const CLI::App& top)) {
+  T result{};
+  look_at_definition([&](const CLI::App& top) { result = look(top); });
+  return result;
+}
 
 // "proxyvpn 0.1.0"
 std::string version_text();

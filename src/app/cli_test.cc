@@ -20,11 +20,13 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
   return result;
 }
 
-Parsed parse(std::vector<std::string> words, std::vector<std::string> environment = {}) {
+// The configuration files of the machine that runs the tests do not count.
+Parsed parse(std::vector<std::string> words, std::vector<std::string> environment = {},
+             const ConfigPaths& paths = {"", ""}) {
   words.insert(words.begin(), "proxyvpn");
   auto argv = pointers(words);
   auto envp = pointers(environment);
-  return parse_command_line(static_cast<int>(words.size()), argv.data(), envp.data());
+  return parse_command_line(static_cast<int>(words.size()), argv.data(), envp.data(), paths);
 }
 
 Config config_of(const Parsed& parsed) {

@@ -12,6 +12,10 @@ void define_client(CLI::App& app, ClientFlags& flags) {
       ->type_name("BACKEND")
       ->group("Network Configuration")
       ->capture_default_str();
+  app.add_option("--config", flags.config,
+                 "Read this configuration file, and not those of the system and of the user")
+      ->type_name("PATH")
+      ->group("General");
   app.add_option("--state-dir", flags.state_dir, "State directory")
       ->type_name("PATH")
       ->group("General")
@@ -20,6 +24,7 @@ void define_client(CLI::App& app, ClientFlags& flags) {
 
 Result<Config> to_config(const ClientFlags& flags) {
   DownFlags typed;
+  typed.config = flags.config;
   typed.state_dir = flags.state_dir;
   typed.firewall = flags.firewall;
   auto checked = to_config(typed);

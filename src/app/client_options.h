@@ -14,6 +14,7 @@ class App;
 namespace proxyvpn::app {
 
 struct ClientFlags {
+  std::optional<std::string> config;
   std::optional<std::string> state_dir;
   std::string firewall = "auto";
 };

@@ -15,6 +15,11 @@ namespace proxyvpn::app {
 namespace {
 
 int run(CommandLine command_line) {
+  if (command_line.command != Command::Up) {
+    for (const auto& warning : command_line.warnings) {
+      std::fprintf(stderr, "proxyvpn: warning: %s\n", warning.c_str());
+    }
+  }
   switch (command_line.command) {
     case Command::Up:
       return run_up(std::move(command_line.config), command_line.warnings);

@@ -1,6 +1,8 @@
 #pragma once
-// The options of `up` and `down`: names, help, defaults and exclusions in define_*(), every check
-// in to_config(). The rest of the program sees only Config.
+// The options of `up` and of the commands beside it: what was given and where, as text; every check
+// in to_config(). Names, help and defaults stand in option_table.cc, once for the command line, the
+// configuration file and the completions. The rest of the program sees only Config.
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +16,31 @@ class App;
 
 namespace proxyvpn::app {
 
-// What was typed, as text: so that every wrong value gets a sentence of ours.
+// Where a value comes from; a later one wins.
+enum class Place : std::uint8_t { Default, SystemFile, UserFile, Environment, CommandLine };
+
+// The two files that are read without being asked for; empty: there is none. Found once, at the
+// start, as finding a home directory may ask a user database on the network.
+struct ConfigPaths {
+  std::string system = "/etc/proxyvpn/config.toml";
+  std::string user;  // $XDG_CONFIG_HOME/proxyvpn/config.toml, ~/.config/proxyvpn/config.toml
+};
+
+struct Origin {
+  Place place = Place::Default;
+  std::string source;               // "PROXYVPN_PROXY_URL", "/etc/proxyvpn/config.toml:3"
+  std::vector<std::string> labels;  // for a file, one for each value: "/etc/...toml:3:9: mtu"
+};
+
+// What was typed or written, as text: so that every wrong value gets a sentence of ours.
 struct UpFlags {
+  // By the option's name without its dashes; what is not in here has its default.
+  std::map<std::string, Origin, std::less<>> origins;
+  // How an error names the option: "--mtu", or with the place in the file in front.
+  [[nodiscard]] std::string label(std::string_view name, std::size_t index = 0) const;
+  [[nodiscard]] Place place(std::string_view name) const;
+
+  std::optional<std::string> config;
   std::optional<std::string> proxy_url;
   std::optional<std::string> proxy_host;
   std::optional<std::string> proxy_port;
@@ -56,15 +81,14 @@ struct UpFlags {
   std::string memory_budget = "256M";
 };
 
-struct DownFlags {
-  std::optional<std::string> state_dir;
-  std::string tun_name = "tun0";
-  std::string firewall = "auto";
-  bool keep_logs = false;
-  bool verbose = false;
+// The few of them that commands take which act on a daemon from outside.
+struct DownFlags : UpFlags {
+  std::optional<ConfigPaths> paths;  // instead of the machine's
 };
 
-// Both keep references to `flags`, which must outlive the parse.
+// The part of `up` that says which proxy and how to ask it, for commands that need no more.
+void define_proxy(CLI::App& app, UpFlags& flags);
+// All keep references to `flags`, which must outlive the parse and stay where it is.
 void define_up(CLI::App& app, UpFlags& flags);
 void define_down(CLI::App& app, DownFlags& flags);
 
@@ -74,10 +98,22 @@ struct Checked {
 };
 
 // Everything that can be judged without looking at the machine, except that names of users are
-// looked up and the password file is read. Secrets in `flags` are wiped. The first thing that is
-// wrong is the error: Code::InvalidArgument for what was typed, another code for what the machine
-// answered (password file).
-Result<Checked> to_config(UpFlags& flags);
+// looked up and the password file is read. Secrets in `flags` are wiped. Code::InvalidArgument for
+// what was typed or written, another code for what the machine answered (password file).
+struct Judgement {
+  Checked checked;              // the config is good for use only without mistakes
+  std::vector<Error> mistakes;  // all of them, each a sentence
+  bool no_proxy = false;        // none is given anywhere
+};
+struct JudgeWhat {
+  bool proxy_needed = true;    // no proxy at all is a mistake
+  bool read_password = true;   // --password-file is opened
+  bool standard_input = true;  // also "-"
+};
+Judgement judge(UpFlags& flags, JudgeWhat what = {});
+// What was typed, and what the configuration files add: those are followed as far as they are good,
+// and a broken one is a warning, as it must not be in the way of `down`. The first mistake of what
+// was typed is the error.
 Result<Checked> to_config(const DownFlags& flags);
 
 }  // namespace proxyvpn::app

@@ -1,5 +1,7 @@
 #include <array>
 
+#include "app/completion.h"
+#include "app/config_command.h"
 #include "app/flows_command.h"
 #include "app/status_command.h"
 #include "app/subcommand.h"
@@ -13,6 +15,9 @@ std::span<const SubcommandEntry> subcommands() {
       SubcommandEntry{"status", "Say what state this machine is in", make_status_command},
       SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
                       make_flows_command},
+      SubcommandEntry{"config", "Check or show the configuration", make_config},
+      SubcommandEntry{"completion", "Print the completions for a shell: bash, zsh or fish",
+                      make_completion},
   };
   return kEntries;
 }
