@@ -18,12 +18,14 @@ using testing::SizeIs;
 
 std::vector<std::string> texts(const std::vector<Nameserver>& servers) {
   std::vector<std::string> out;
+  out.reserve(servers.size());
   for (const auto& server : servers) out.push_back(to_string(server));
   return out;
 }
 
 std::vector<std::string> texts(const std::vector<IpAddress>& servers) {
   std::vector<std::string> out;
+  out.reserve(servers.size());
   for (const auto& server : servers) out.push_back(to_string(server));
   return out;
 }
