@@ -138,9 +138,18 @@ install_service() {
   ! systemd_runs || systemctl daemon-reload
 }
 
+# Two of them: which one is started would be chance.
+warn_of_a_package() {
+  if { have dpkg-query && dpkg-query -W -f '${db:Status-Status}' proxyvpn 2>/dev/null | grep -qx installed; } ||
+    { have rpm && rpm -q proxyvpn >/dev/null 2>&1; } || { have pacman && pacman -Q proxyvpn >/dev/null 2>&1; }; then
+    warn "the package proxyvpn is installed too: remove one of them, or what is in $bin_dir comes first"
+  fi
+}
+
 do_install() {
   is_root || die "installing needs root: run 'sudo ./install.sh' ('./install.sh build' needs none)"
   build
+  warn_of_a_package
   make_account
   install_binary
   install_state_dir

@@ -44,7 +44,8 @@ $list"
 contents=(/usr/bin/proxyvpn /usr/bin/proxyvpn-selftest /usr/lib/systemd/system/proxyvpn.service
   /usr/lib/systemd/system/proxyvpn-early-boot.service /usr/lib/proxyvpn/service-stop /usr/lib/proxyvpn/package
   /usr/lib/tmpfiles.d/proxyvpn.conf /usr/lib/sysusers.d/proxyvpn.conf /etc/proxyvpn/proxyvpn.env
-  /usr/share/man/man8/proxyvpn.8.gz /usr/share/man/man8/proxyvpn-selftest.8.gz)
+  /usr/share/man/man8/proxyvpn.8.gz /usr/share/man/man8/proxyvpn-selftest.8.gz /usr/share/man/man5/proxyvpn.toml.5.gz
+  /usr/share/bash-completion/completions/proxyvpn /usr/share/fish/vendor_completions.d/proxyvpn.fish)
 
 check_program() { # FILE: stripped, position independent, with a build id
   local sections
@@ -57,7 +58,7 @@ check_deb() { # FILE
   local list scripts name depends unpacked=$packages/unpacked
   list=$(dpkg-deb --contents "$1" | awk '$1 !~ /^d/ { print substr($6, 2) }')
   has "$1" "$list" "${contents[@]}" /usr/share/doc/proxyvpn/copyright /usr/share/doc/proxyvpn/changelog.gz \
-    /usr/share/doc/proxyvpn/changelog.Debian.gz
+    /usr/share/doc/proxyvpn/changelog.Debian.gz /usr/share/zsh/vendor-completions/_proxyvpn
   ! grep -E '^/(usr/local|home|build|tmp|lib)/' <<<"$list" || fail "files in places that are not a package's"
   depends=$(dpkg-deb -f "$1" Depends)
   for name in libc6 libnl-3-200 libnftnl11 libmnl0 libcap2 libcap2-bin libseccomp2 passwd; do
@@ -81,7 +82,8 @@ check_deb() { # FILE
 check_rpm() { # FILE
   local list scripts unpacked=$packages/unpacked
   list=$(rpm -qlp "$1")
-  has "$1" "$list" "${contents[@]}" /usr/share/licenses/proxyvpn/LICENSE /usr/share/licenses/proxyvpn/LICENSE.lwip /etc/proxyvpn
+  has "$1" "$list" "${contents[@]}" /usr/share/licenses/proxyvpn/LICENSE /usr/share/licenses/proxyvpn/LICENSE.lwip /etc/proxyvpn \
+    /usr/share/zsh/site-functions/_proxyvpn
   ! grep -xE '/usr|/usr/(bin|lib|share)|/etc|/usr/lib/systemd(/system)?|/usr/share/man(/man[0-9])?' <<<"$list" ||
     fail "directories that belong to other packages"
   has "owner and mode" "$(rpm -qp --qf '[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILECAPS}\n]' "$1")" \

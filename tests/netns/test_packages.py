@@ -124,7 +124,11 @@ def story(lab, kind):
     proxy = scripted_proxy.ScriptedProxy(lab)
     servers.who_servers(lab)
     servers.serve(lab, labs.SINK, lambda conn, session: conn.recv(100))
+    os.makedirs("/usr/local/bin", exist_ok=True)
+    open("/usr/local/bin/proxyvpn", "w", encoding="ascii").close()
     manager.install(1)
+    assert "/usr/local/bin/proxyvpn, of an installation" in manager.said, manager.said
+    os.unlink("/usr/local/bin/proxyvpn")
     check_installed("installation")
     ours = packages.Packaged(lab, user="pvtest")
     check_who_may_run(ours)
