@@ -80,7 +80,7 @@ class Stream(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("", 8080), Stream).serve_forever()
 PYTHON
-  start_on web python3 "$work/stream.py" &
+  start_on web python3 "$work/stream.py" 2>/dev/null &
   wait_for "the streams" on web bash -c "exec 3<>/dev/tcp/$web4/8080"
   local rate
   for rate in 2000 640 250 90 12; do
