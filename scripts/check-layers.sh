@@ -15,12 +15,13 @@ declare -A may_include=(
   [tun]="event base"
   [stack]="tun event base"
   [connect]="stack/tcp_flow.h event base"
+  [names]="stack/tcp_flow.h dns tun event base"
   [netlink]="base"
   [firewall]="base"
   [probe]="connect dns netlink event base"
-  [app]="base event dns tun stack connect netlink firewall probe"
+  [app]="base event dns tun stack connect names netlink firewall probe"
   [selftest]="probe connect dns netlink event base"
-  [testing]="base event dns tun stack connect netlink firewall"
+  [testing]="base event dns tun stack connect names netlink firewall"
 )
 
 # Library header (as an extended regular expression on the name in <>) and the rooms that wrap it.
@@ -92,7 +93,7 @@ check_tree() { # SRC
       check_own "$file" "$line" "$room" "${BASH_REMATCH[1]}" "$is_test"
     elif [[ $rest =~ ^[[:space:]]*#[[:space:]]*include[[:space:]]*\<([^\>]+)\> ]]; then
       header=${BASH_REMATCH[1]}
-      if [[ $header =~ ^(base|event|dns|tun|stack|connect|firewall|probe|app|selftest|testing)/ ]]; then
+      if [[ $header =~ ^(base|event|dns|tun|stack|connect|names|firewall|probe|app|selftest|testing)/ ]]; then
         report "$file" "$line" "<$header>: our own headers are included with quotes"
       fi
       check_library "$file" "$line" "$room" "$header"
@@ -137,6 +138,7 @@ self_test() {
   plant tun/x.cc '#include "stack/tcp_flow.h"'
   plant stack/x.cc '#include "connect/tunnel.h"'
   plant connect/x.cc '#include "stack/lwip_stack.h"'
+  plant names/x.cc '#include "stack/lwip_stack.h"'
   plant netlink/x.cc '#include "firewall/policy.h"'
   plant firewall/x.cc '  #  include "netlink/plan.h"'
   plant app/x.cc '#include "selftest/options.h"'

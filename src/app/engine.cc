@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "connect/tunnel_table.h"
 #include "event/reactor.h"
+#include "names/datagram_port.h"
+#include "names/stand_in_answerer.h"
+#include "names/stream_port.h"
 #include "stack/lwip_stack.h"
 #include "tun/tun_device.h"
 
@@ -47,6 +50,23 @@ stack::StackLimits stack_limits(const EngineConfig& config) {
   return limits;
 }
 
+// What answers DNS questions out of the TUN, and stands between the stack and the tunnels for it.
+struct Names {
+  Names(const NamesConfig& config, event::Reactor& reactor, tun::PacketIo& tun,
+        connect::TunnelTable& tunnels)
+      : stand_ins(config.stand_ins, config.stand_in_count),
+        answerer(stand_ins),
+        datagrams(tun, answerer, config.servers),
+        streams(reactor, tunnels, answerer, config.servers) {
+    tunnels.set_namer([this](const IpAddress& address) { return stand_ins.name_of(address); });
+  }
+
+  names::StandIns stand_ins;
+  names::StandInAnswerer answerer;
+  names::DatagramPort datagrams;
+  names::StreamPort streams;
+};
+
 class Engine {
  public:
   Engine(EngineConfig config, event::Reactor reactor);
@@ -73,6 +93,7 @@ class Engine {
   tun::TunDevice tun_;
   SocketPool sockets_;
   std::unique_ptr<connect::TunnelTable> tunnels_;
+  std::unique_ptr<Names> names_;  // null: names are nobody's business here
   std::unique_ptr<stack::LwipStack> stack_;
   event::FunctionHandler tun_handler_;
   event::FunctionHandler channel_handler_;
@@ -101,12 +122,19 @@ Engine::Engine(EngineConfig config, event::Reactor reactor)
   tunnels_ = std::make_unique<connect::TunnelTable>(reactor_, sockets_, config_.proxies,
                                                     config_.credentials, tunnel_options(config_),
                                                     std::move(events));
+  if (!config_.names.servers.empty()) {
+    names_ = std::make_unique<Names>(config_.names, reactor_, tun_, *tunnels_);
+  }
+  stack::FlowAcceptor* acceptor = tunnels_.get();
+  if (names_) acceptor = &names_->streams;
   stack_ =
-      std::make_unique<stack::LwipStack>(tun_, *tunnels_, reactor_.timers(), stack_limits(config_));
+      std::make_unique<stack::LwipStack>(tun_, *acceptor, reactor_.timers(), stack_limits(config_));
+  if (names_) stack_->set_other_packets(&names_->datagrams);
 }
 
 Engine::~Engine() {
   tunnels_->stop_all();
+  if (names_) names_->streams.stop_all();
   stack_->abort_all();
 }
 
@@ -137,6 +165,7 @@ void Engine::on_tun() noexcept { more_packets_ = stack_->drain(); }
 void Engine::end_of_turn() noexcept {
   stack_->flush();
   tunnels_->end_of_turn();
+  if (names_) names_->streams.end_of_turn();
   stack_->flush();
   sockets_.refill();
   if (sockets_.starved() && !socket_timer_.armed()) {

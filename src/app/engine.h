@@ -14,6 +14,13 @@
 
 namespace proxyvpn::app {
 
+// DNS for who sits behind the TUN, answered here (src/names). Off unless there are servers.
+struct NamesConfig {
+  std::vector<IpAddress> servers;  // addresses behind the TUN where questions are answered, port 53
+  IpAddress stand_ins;             // the first address that stands for a name
+  std::size_t stand_in_count = 0;
+};
+
 struct EngineConfig {
   UniqueFd tun;  // one queue of the TUN device, non-blocking
   tun::Offloads offloads;
@@ -26,6 +33,7 @@ struct EngineConfig {
   std::uint64_t memory_budget = 256ull << 20;
   bool verbose = false;
   std::uint64_t first_flow_id = 1;
+  NamesConfig names;
 };
 
 // Runs until Stop or the end of the channel; every flow is reset before it returns.

@@ -1,6 +1,5 @@
 #include "app/session.h"
 
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,7 +14,6 @@
 #include "app/decide.h"
 #include "app/detach.h"
 #include "app/dry_run.h"
-#include "app/engine.h"
 #include "app/host_tools.h"
 #include "app/notify.h"
 #include "app/plan.h"
@@ -26,15 +24,8 @@
 #include "app/state_dir.h"
 #include "app/state_file.h"
 #include "app/supervisor.h"
+#include "app/worker_setup.h"
 #include "base/log.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
 
 namespace proxyvpn::app {
 namespace {
@@ -98,37 +89,14 @@ void leave_place(Place& place, bool keep_log) {
   place.directory->remove_if_made();
 }
 
-// As many descriptors as we may have, for the sockets of all workers; no core dump, as it would
-// hold the password.
+// As many descriptors as we may have, for the sockets of all workers.
 void set_limits() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     limit.rlim_cur = limit.rlim_max;
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
   }
-  const rlimit none{};
-  static_cast<void>(::setrlimit(RLIMIT_CORE, &none));
-#ifndef PROXYVPN_ADDRESS_SANITIZER  // the leak check attaches to its own process
-  ::prctl(PR_SET_DUMPABLE, 0);
-#endif
-}
-
-WorkerSetup worker_setup(const SandboxUser& user, int log_fd) {
-  WorkerSetup setup;
-  setup.log_fd = log_fd;
-  setup.run = [](EngineConfig config) { return run_engine(std::move(config)); };
-  setup.enter_sandbox = [user, parent = ::getpid()](std::span<const int> keep) {
-    std::vector<int> all(keep.begin(), keep.end());
-#ifdef PROXYVPN_ADDRESS_SANITIZER
-    all.push_back(STDERR_FILENO);  // its reports
-#endif
-    SandboxOptions options;
-    options.keep = all;
-    options.user = user;
-    options.parent = parent;
-    return enter_sandbox(options);
-  };
-  return setup;
+  forbid_core_dumps();
 }
 
 // What stays the same for the whole run and is referred to from callbacks.

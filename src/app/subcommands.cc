@@ -3,6 +3,7 @@
 #include "app/completion.h"
 #include "app/config_command.h"
 #include "app/flows_command.h"
+#include "app/run_subcommand.h"
 #include "app/status_command.h"
 #include "app/subcommand.h"
 
@@ -15,6 +16,7 @@ std::span<const SubcommandEntry> subcommands() {
       SubcommandEntry{"status", "Say what state this machine is in", make_status_command},
       SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
                       make_flows_command},
+      SubcommandEntry{"run", "Run one command whose only network is the proxy", make_run},
       SubcommandEntry{"config", "Check or show the configuration", make_config},
       SubcommandEntry{"completion", "Print the completions for a shell: bash, zsh or fish",
                       make_completion},

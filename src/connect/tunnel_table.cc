@@ -251,6 +251,11 @@ void TunnelTable::stop_all() noexcept {
   dead_.clear();
 }
 
+Target TunnelTable::target_of(const Endpoint& endpoint) const {
+  auto name = namer_ ? namer_(endpoint.address) : std::nullopt;
+  return name ? Target{std::move(*name), endpoint.port} : to_target(endpoint);
+}
+
 UniqueFd TunnelTable::open_connection(IpAddress* address) noexcept {
   // Room for tunnels first; and a race of addresses is a tunnel's business, not the pool's.
   if (addresses_.ordered().empty() ||
@@ -326,7 +331,7 @@ void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
       std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
   log::info("connection", {{"id", flow_id_text(tunnel.id_)},
                            {"from", to_string(tunnel.key_.source)},
-                           {"to", to_string(tunnel.key_.destination)},
+                           {"to", authority(target_of(tunnel.key_.destination))},
                            {"end", name_of(why)},
                            {"status", tunnel.status_},
                            {"ms", ms},

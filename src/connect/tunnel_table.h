@@ -61,6 +61,11 @@ class TunnelTable final : public stack::FlowAcceptor {
   // Replaces the proxy's addresses; running tunnels keep theirs.
   void set_proxies(std::span<const Endpoint> proxies);
   void set_verbose(bool verbose) noexcept { options_.verbose = verbose; }
+  // Where an address stands for a name, the name, which the proxy is asked for instead. May be
+  // empty.
+  void set_namer(std::function<std::optional<std::string>(const IpAddress&)> namer) {
+    namer_ = std::move(namer);
+  }
   // The source has sockets of this family again.
   void sockets_available() noexcept;
   // Once per turn: leftovers, and the funerals.
@@ -86,6 +91,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   friend class Tunnel;
   class Probe;
 
+  [[nodiscard]] Target target_of(const Endpoint& endpoint) const;
   UniqueFd open_connection(IpAddress* address) noexcept;
   UniqueFd ready_connection(IpAddress* address) noexcept { return ready_pool_.take(address); }
   void report_slow(const Endpoint& target) noexcept;
@@ -109,6 +115,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   std::unique_ptr<Authenticator> authenticator_;
   TunnelOptions options_;
   ProxyEvents events_;
+  std::function<std::optional<std::string>(const IpAddress&)> namer_;
   ProxyAddresses addresses_;
   std::vector<IpAddress> known_;  // the list as it was told
   std::optional<Endpoint> last_slow_;

@@ -40,7 +40,13 @@ void LwipStack::input(FrameBuffer* frame, std::size_t length) noexcept {
   const bool bad = status != tun::ParseStatus::Tcp || segment.total > 0xffff ||
                    checksum_wrong(packet, segment, offloads_.vnet_header ? frame->bytes[0] : 0);
   if (bad) {
-    ++(status == tun::ParseStatus::NotTcp ? counters_.packets_other : counters_.packets_bad);
+    const bool other = status == tun::ParseStatus::NotTcp;
+    ++(other ? counters_.packets_other : counters_.packets_bad);
+    if (other && other_packets_ != nullptr) {
+      const bool checked =
+          offloads_.vnet_header && (frame->bytes[0] & (tun::kNeedsChecksum | tun::kDataValid)) != 0;
+      other_packets_->on_packet({packet, length - offset}, checked);
+    }
     frames_.give(frame);
     return;
   }

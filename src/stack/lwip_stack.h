@@ -26,6 +26,9 @@ class LwipStack final : public TcpStack {
   LwipStack(const LwipStack&) = delete;
   LwipStack& operator=(const LwipStack&) = delete;
 
+  // What is not TCP goes there instead of being dropped. Not owned; null again: dropped.
+  void set_other_packets(tun::OtherPackets* handler) noexcept { other_packets_ = handler; }
+
   bool drain() noexcept override;
   void flush() noexcept override;
   void abort_all() noexcept override;
@@ -80,6 +83,7 @@ class LwipStack final : public TcpStack {
 
   static LwipStack* the_stack;
   tun::PacketIo& io_;
+  tun::OtherPackets* other_packets_ = nullptr;
   FlowAcceptor& acceptor_;
   event::TimerQueue& timers_;
   StackLimits limits_;

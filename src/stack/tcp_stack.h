@@ -20,7 +20,7 @@ struct StackCounters {
   std::uint64_t packets_in = 0;
   std::uint64_t packets_out = 0;
   std::uint64_t packets_bad = 0;       // malformed, fragments, wrong checksums: dropped
-  std::uint64_t packets_other = 0;     // not TCP: dropped
+  std::uint64_t packets_other = 0;     // not TCP
   std::uint64_t syns_held = 0;         // repeated SYNs that were swallowed
   std::uint64_t segments_outside = 0;  // dropped by the window filter
   std::uint64_t no_memory = 0;

@@ -9,6 +9,7 @@ namespace proxyvpn::tun {
 namespace {
 
 constexpr std::size_t kTcpMinimum = 20;
+constexpr std::size_t kUdpHeader = 8;
 constexpr unsigned kMaxExtensionHeaders = 8;
 
 std::uint16_t load16(const std::uint8_t* p) noexcept {
@@ -28,59 +29,73 @@ bool unusable_v6(const std::uint8_t* a) noexcept {
   return a[0] == 0xff || std::all_of(a, a + 16, [](auto b) { return b == 0; });
 }
 
-ParseStatus parse_v4(std::span<const std::uint8_t> packet, TcpSegment* s) noexcept {
-  if (packet.size() < 20) return ParseStatus::Malformed;
+// The IP header, whatever it carries.
+struct IpHeader {
+  Family family = Family::V4;
+  std::uint8_t protocol = 0;
+  std::uint16_t length = 0;  // extension headers included
+  std::uint32_t total = 0;
+  const std::uint8_t* source = nullptr;
+  const std::uint8_t* destination = nullptr;
+};
+
+// True: `ip` is filled in. False: `*status` says why not.
+bool parse_v4(std::span<const std::uint8_t> packet, IpHeader* ip, ParseStatus* status) noexcept {
+  *status = ParseStatus::Malformed;
+  if (packet.size() < 20) return false;
   const std::size_t header = (packet[0] & 15U) * 4U;
   const std::size_t total = load16(&packet[2]);
-  if (header < 20 || total < header || total > packet.size()) return ParseStatus::Malformed;
-  if ((load16(&packet[6]) & 0x3fff) != 0) return ParseStatus::Fragment;  // MF or an offset
-  if (packet[9] != IPPROTO_TCP) return ParseStatus::NotTcp;
-  s->family = Family::V4;
-  s->ip_header = static_cast<std::uint16_t>(header);
-  s->total = static_cast<std::uint32_t>(total);
-  s->source = &packet[12];
-  s->destination = &packet[16];
-  const bool unusable = unusable_v4(s->source) || unusable_v4(s->destination);
-  return unusable ? ParseStatus::Malformed : ParseStatus::Tcp;
+  if (header < 20 || total < header || total > packet.size()) return false;
+  if ((load16(&packet[6]) & 0x3fff) != 0) {  // MF or an offset
+    *status = ParseStatus::Fragment;
+    return false;
+  }
+  *ip = {Family::V4,
+         packet[9],
+         static_cast<std::uint16_t>(header),
+         static_cast<std::uint32_t>(total),
+         &packet[12],
+         &packet[16]};
+  return true;
 }
 
-// Walks to the TCP header. Answers its offset, or 0 with *status set.
-std::size_t walk_extensions(std::span<const std::uint8_t> packet, ParseStatus* status) noexcept {
+bool is_extension(std::uint8_t next) noexcept {
+  return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+}
+
+bool parse_v6(std::span<const std::uint8_t> packet, IpHeader* ip, ParseStatus* status) noexcept {
+  *status = ParseStatus::Malformed;
+  if (packet.size() < 40) return false;
+  const std::size_t total = 40U + load16(&packet[4]);
+  if (total > packet.size()) return false;  // also RFC 2675 jumbograms (length 0)
   std::uint8_t next = packet[6];
   std::size_t at = 40;
-  for (unsigned i = 0; i <= kMaxExtensionHeaders; ++i) {
-    if (next == IPPROTO_TCP) return at;
-    if (next == IPPROTO_FRAGMENT) {
-      *status = ParseStatus::Fragment;
-      return 0;
-    }
-    if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
-      *status = ParseStatus::NotTcp;
-      return 0;
-    }
-    if (at + 8 > packet.size()) break;
+  for (unsigned i = 0; is_extension(next); ++i) {
+    if (i == kMaxExtensionHeaders || at + 8 > total) return false;
     next = packet[at];
     at += (packet[at + 1] + 1U) * 8U;
-    if (at > packet.size()) break;
+    if (at > total) return false;
   }
-  *status = ParseStatus::Malformed;
-  return 0;
+  if (next == IPPROTO_FRAGMENT) {
+    *status = ParseStatus::Fragment;
+    return false;
+  }
+  *ip = {Family::V6, next,       static_cast<std::uint16_t>(at), static_cast<std::uint32_t>(total),
+         &packet[8], &packet[24]};
+  return true;
 }
 
-ParseStatus parse_v6(std::span<const std::uint8_t> packet, TcpSegment* s) noexcept {
-  if (packet.size() < 40) return ParseStatus::Malformed;
-  const std::size_t total = 40U + load16(&packet[4]);
-  if (total > packet.size()) return ParseStatus::Malformed;  // also RFC 2675 jumbograms (length 0)
-  auto status = ParseStatus::Malformed;
-  const std::size_t header = walk_extensions(packet.first(total), &status);
-  if (header == 0) return status;
-  s->family = Family::V6;
-  s->ip_header = static_cast<std::uint16_t>(header);
-  s->total = static_cast<std::uint32_t>(total);
-  s->source = &packet[8];
-  s->destination = &packet[24];
-  const bool unusable = unusable_v6(s->source) || unusable_v6(s->destination);
-  return unusable ? ParseStatus::Malformed : ParseStatus::Tcp;
+bool parse_ip(std::span<const std::uint8_t> packet, IpHeader* ip, ParseStatus* status) noexcept {
+  *status = ParseStatus::Malformed;
+  if (packet.empty()) return false;
+  const unsigned version = packet[0] >> 4;
+  if (version == 4) return parse_v4(packet, ip, status);
+  return version == 6 && parse_v6(packet, ip, status);
+}
+
+bool usable(const IpHeader& ip) noexcept {
+  if (ip.family == Family::V4) return !unusable_v4(ip.source) && !unusable_v4(ip.destination);
+  return !unusable_v6(ip.source) && !unusable_v6(ip.destination);
 }
 
 // RFC 9293 3.1: kind, length, data. A list that does not end inside the header is nobody's honest
@@ -103,12 +118,16 @@ bool options_fit(std::span<const std::uint8_t> options) noexcept {
 }  // namespace
 
 ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment) noexcept {
-  if (packet.empty()) return ParseStatus::Malformed;
-  const unsigned version = packet[0] >> 4;
+  IpHeader ip;
   auto status = ParseStatus::Malformed;
-  if (version == 4) status = parse_v4(packet, segment);
-  if (version == 6) status = parse_v6(packet, segment);
-  if (status != ParseStatus::Tcp) return status;
+  if (!parse_ip(packet, &ip, &status)) return status;
+  if (ip.protocol != IPPROTO_TCP) return ParseStatus::NotTcp;
+  if (!usable(ip)) return ParseStatus::Malformed;
+  segment->family = ip.family;
+  segment->ip_header = ip.length;
+  segment->total = ip.total;
+  segment->source = ip.source;
+  segment->destination = ip.destination;
   const std::uint8_t* tcp = packet.data() + segment->ip_header;
   const std::size_t length = segment->total - segment->ip_header;
   if (length < kTcpMinimum) return ParseStatus::Malformed;
@@ -124,6 +143,23 @@ ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment)
   // Port 0 is reserved (RFC 6335 section 6) and cannot be put in a CONNECT request.
   return segment->source_port == 0 || segment->destination_port == 0 ? ParseStatus::Malformed
                                                                      : ParseStatus::Tcp;
+}
+
+ParseStatus parse_other(std::span<const std::uint8_t> packet, OtherPacket* other) noexcept {
+  IpHeader ip;
+  auto status = ParseStatus::Malformed;
+  if (!parse_ip(packet, &ip, &status)) return status;
+  if (ip.protocol == IPPROTO_TCP) return ParseStatus::Tcp;
+  if (!usable(ip)) return ParseStatus::Malformed;
+  *other = {ip.family, ip.protocol, ip.length, ip.total, 0, 0, ip.source, ip.destination};
+  if (ip.protocol != IPPROTO_UDP) return ParseStatus::NotTcp;
+  const std::uint8_t* udp = packet.data() + ip.length;
+  const std::size_t length = ip.total - ip.length;
+  if (length < kUdpHeader || load16(udp + 4) != length) return ParseStatus::Malformed;
+  other->source_port = load16(udp);
+  other->destination_port = load16(udp + 2);
+  return other->source_port == 0 || other->destination_port == 0 ? ParseStatus::Malformed
+                                                                 : ParseStatus::NotTcp;
 }
 
 std::uint64_t checksum_add(std::uint64_t sum, std::span<const std::uint8_t> bytes) noexcept {

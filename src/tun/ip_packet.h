@@ -35,10 +35,25 @@ inline constexpr std::uint8_t kSyn = 2;
 inline constexpr std::uint8_t kRst = 4;
 inline constexpr std::uint8_t kAck = 16;
 
+// One datagram that is not TCP, as far as somebody may want to answer it.
+struct OtherPacket {
+  Family family = Family::V4;
+  std::uint8_t protocol = 0;      // IPPROTO_UDP, IPPROTO_ICMP, ...; never IPPROTO_TCP
+  std::uint16_t ip_header = 0;    // bytes before the payload, extension headers included
+  std::uint32_t total = 0;        // bytes of the packet by its own header
+  std::uint16_t source_port = 0;  // UDP only, host order
+  std::uint16_t destination_port = 0;
+  const std::uint8_t* source = nullptr;       // 4 or 16 bytes in the packet
+  const std::uint8_t* destination = nullptr;  // likewise
+};
+
 // `packet` starts at the IP header. IPv6 extension headers (hop-by-hop, routing, destination
 // options) are walked, at most eight of them. Destinations that no TCP peer can have (unspecified,
 // multicast, 255.255.255.255) and such sources are Malformed.
 ParseStatus parse_tcp(std::span<const std::uint8_t> packet, TcpSegment* segment) noexcept;
+// The same for everything else: NotTcp when `other` is filled in, and for UDP its header is whole
+// and its length is exactly the packet's.
+ParseStatus parse_other(std::span<const std::uint8_t> packet, OtherPacket* other) noexcept;
 
 // One's complement sum over bytes (RFC 1071), not folded, not complemented. `sum` chains calls;
 // every piece but the last must have an even length. Result and input are in memory order of 16-bit

@@ -51,4 +51,13 @@ class PacketIo {
   virtual IoStatus write(std::span<const iovec> pieces) noexcept = 0;
 };
 
+// Told of the packets that are not TCP.
+class OtherPackets {
+ public:
+  virtual ~OtherPackets() = default;
+  // From the IP header on; valid during the call. `checked`: the kernel vouches for the checksum
+  // (kNeedsChecksum, kDataValid). No function may throw.
+  virtual void on_packet(std::span<const std::uint8_t> packet, bool checked) noexcept = 0;
+};
+
 }  // namespace proxyvpn::tun

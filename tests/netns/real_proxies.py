@@ -113,7 +113,7 @@ def tinyproxy(lab, auth=True, port=8888):
     """Listens on both families; its user's password has no characters that its file format refuses."""
     folder = os.path.dirname(lab.path(f"tinyproxy-{port}", "x"))
     os.chmod(folder, 0o777)
-    lines = ["User tinyproxy", "Group tinyproxy", f"Port {port}", *(f"Listen {a}" for a in labs.PROXY),
+    lines = ["User nobody", "Group nogroup", f"Port {port}", *(f"Listen {a}" for a in labs.PROXY),
              "Timeout 600", f'LogFile "{folder}/log"', "LogLevel Connect", "MaxClients 400"]
     lines += [f"BasicAuth {USER} plain-secret"] if auth else []
     with open(f"{folder}/conf", "w", encoding="utf-8") as file:
