@@ -62,7 +62,8 @@ check_contents() {
   local file
   for file in .INSTALL .PKGINFO usr/bin/proxyvpn usr/bin/proxyvpn-selftest usr/lib/systemd/system/proxyvpn.service \
     usr/lib/systemd/system/proxyvpn-early-boot.service usr/lib/proxyvpn/service-stop usr/lib/proxyvpn/package usr/lib/tmpfiles.d/proxyvpn.conf \
-    usr/lib/sysusers.d/proxyvpn.conf etc/proxyvpn/proxyvpn.env usr/share/man/man8/proxyvpn.8.gz; do
+    usr/lib/sysusers.d/proxyvpn.conf etc/proxyvpn/proxyvpn.env usr/share/man/man8/proxyvpn.8.gz \
+    usr/share/man/man5/proxyvpn.toml.5.gz usr/share/bash-completion/completions/proxyvpn usr/share/zsh/site-functions/_proxyvpn; do
     grep -qx "$file" "$scratch/contents" || fail "the package lacks $file: $(cat "$scratch/contents")"
   done
   ! grep -E '^(usr/local|home|build|tmp)' "$scratch/contents" || fail "the package has files in places that are not its own"
