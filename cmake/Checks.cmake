@@ -14,6 +14,7 @@ proxyvpn_check(check.shellcheck check ${CMAKE_SOURCE_DIR}/scripts/check.sh --one
 proxyvpn_check(check.lwip_source check ${CMAKE_SOURCE_DIR}/tests/lwip_source_test.sh ${lwip_dir})
 if(Python3_FOUND)
   proxyvpn_check(check.packages check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/packages_agree.py)
+  proxyvpn_check(check.pictures check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/pictures_test.py)
   if(TARGET proxyvpn AND TARGET proxyvpn-selftest)
     proxyvpn_check(check.documentation check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/docs_agree.py
                    --proxyvpn $<TARGET_FILE:proxyvpn> --selftest $<TARGET_FILE:proxyvpn-selftest>)
