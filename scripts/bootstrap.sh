@@ -17,9 +17,10 @@ usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
 
 # packages MANAGER MODE: the names, in the manager's own spelling.
 packages() {
+  # make: g++ links with all cores by it.
   case $1-$2 in
     apt-build)
-      echo g++ cmake ninja-build pkg-config ca-certificates xz-utils libcap2-bin \
+      echo g++ make cmake ninja-build pkg-config ca-certificates xz-utils libcap2-bin \
         libnl-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
         libexpected-dev libcli11-dev libhttp-parser-dev libtomlplusplus-dev nlohmann-json3-dev
       ;;
@@ -34,7 +35,7 @@ packages() {
     apt-demo) echo iproute2 nftables tinyproxy-bin curl python3 util-linux ;;
     apt-check) echo clang clang-format clang-tidy shellcheck ;;
     dnf-build)
-      echo gcc-c++ cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
+      echo gcc-c++ make cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
         libnl3-devel libnftnl-devel libmnl-devel libcap-devel libseccomp-devel nettle-devel \
         expected-devel cli11-devel http-parser-devel tomlplusplus-devel json-devel
       ;;
@@ -48,7 +49,7 @@ packages() {
     dnf-demo) echo iproute nftables tinyproxy curl python3 util-linux ;;
     dnf-check) echo clang clang-tools-extra ShellCheck ;;
     pacman-build)
-      echo gcc cmake ninja pkgconf ca-certificates libcap libnl libnftnl libmnl libseccomp nettle \
+      echo gcc make cmake ninja pkgconf ca-certificates libcap libnl libnftnl libmnl libseccomp nettle \
         tl-expected cli11 http-parser tomlplusplus nlohmann-json
       ;;
     pacman-test)
