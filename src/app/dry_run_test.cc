@@ -59,8 +59,8 @@ TEST(DryRun, PrintsTheStepsInTheOrderOfTheStart) {
                   {"# proxyvpn up --dry-run", "nft -f - <<'EOF'\n", "table inet proxyvpn",
                    "192.0.2.5 . 22 . 198.51.100.7 . 50000", "\nEOF\n",
                    "ss -K src 192.0.2.5:41000 dst 203.0.113.80:443",
-                   "ip route add unreachable default table 28790",
-                   "ip -6 route add unreachable default table 28790", "ip rule add pref 200 ",
+                   "ip route add local default dev lo table 28791",
+                   "ip -6 route add local default dev lo table 28791", "ip rule add pref 200 ",
                    "ip tuntap add dev tun0 mode tun vnet_hdr multi_queue\n", "10.255.255.1/30",
                    "ip link set dev tun0 up", "ip route add default dev tun0 table 28790",
                    "ip -6 route add default dev tun0 table 28790"});

@@ -217,13 +217,15 @@ void read_host_numbers(const UpFlags& flags, Config& config, Reader& reader) {
   reader.take(config.backend, parse_backend(flags.label("firewall"), flags.firewall));
   read_marks(flags, config, reader);
   reader.take(config.table,
-              parse_number(flags.label("route-table"), flags.route_table, 1, UINT32_MAX));
-  reader.require(config.table < 253 || config.table > 255,
+              parse_number(flags.label("route-table"), flags.route_table, 1, UINT32_MAX - 1));
+  // The next table is ours too.
+  reader.require(config.table < 252 || config.table > 255,
                  flags.label("route-table") + " " + flags.route_table +
-                     ": 253, 254 and 255 are the system's own tables default, main and local");
-  // This number and the next must stand in front of `main` (32766).
+                     ": it and the next number are used, and 253, 254 and 255 are the system's own "
+                     "tables default, main and local");
+  // This number and the two behind it must stand in front of `main` (32766).
   reader.take(config.rule_priority,
-              parse_number(flags.label("rule-priority"), flags.rule_priority, 1, 32764));
+              parse_number(flags.label("rule-priority"), flags.rule_priority, 1, 32763));
   reader.take(config.fallback_priority, parse_number(flags.label("fallback-priority"),
                                                      flags.fallback_priority, 32768, UINT32_MAX));
 }

@@ -13,7 +13,7 @@ using netlink::Route;
 using netlink::RouteType;
 using netlink::RuleAction;
 
-// Behind every route that a person would add; the device's route is in front of it.
+// Behind every route that a person would add.
 constexpr std::uint32_t kBarrierMetric = 0xffffffff;
 constexpr std::uint32_t kDeviceMetric = 100;
 
@@ -22,18 +22,25 @@ void append_unique(std::vector<T>& target, const T& value) {
   if (std::find(target.begin(), target.end(), value) == target.end()) target.push_back(value);
 }
 
+// A table of its own: in the TUN's it would also be found by what has no mark, behind `main`, and a
+// program of a machine without a route would be let to connect to this machine itself.
+std::uint32_t barrier_table(const Config& config) { return config.table + 1; }
+
 std::vector<Family> families(const HostFacts& facts) {
   if (facts.network.has_ipv6) return {Family::V4, Family::V6};
   return {Family::V4};
 }
 
-// See docs/architecture.md: captured packets into the table; when it has no way, refused and not
-// on to `main`; behind `main`, whatever it had no route for, our own connections excepted.
+// See docs/architecture.md: captured packets into the table; when it has no TUN, to this machine
+// itself, where the firewall answers with a reset; and in no case on to `main`. Behind `main`,
+// whatever it had no route for, our own connections excepted.
 void append_rules(std::vector<PolicyRule>& rules, Family family, const Config& config) {
   const netlink::Mark capture{config.marks.capture, config.marks.mask};
   const netlink::Mark bypass{config.marks.bypass, config.marks.mask};
   rules.push_back({family, config.rule_priority, false, capture, RuleAction::Lookup, config.table});
-  rules.push_back({family, config.rule_priority + 1, false, capture, RuleAction::Unreachable, 0});
+  rules.push_back({family, config.rule_priority + 1, false, capture, RuleAction::Lookup,
+                   barrier_table(config)});
+  rules.push_back({family, config.rule_priority + 2, false, capture, RuleAction::Unreachable, 0});
   rules.push_back(
       {family, config.fallback_priority, true, bypass, RuleAction::Lookup, config.table});
 }
@@ -91,7 +98,7 @@ netlink::RoutingPlan build_routing(const Config& config, const HostFacts& facts)
   plan.link.addresses = tun_addresses(config, facts);
   for (const Family family : families(facts)) {
     plan.barrier_routes.push_back(
-        {family, RouteType::Unreachable, config.table, kBarrierMetric, {}});
+        {family, RouteType::Local, barrier_table(config), kBarrierMetric, "lo"});
     append_rules(plan.rules, family, config);
   }
   for (const auto& address : plan.link.addresses) {

@@ -51,13 +51,15 @@ TEST(Routing, IsTheOneThatHoldsAgainstLeaks) {
   EXPECT_THAT(
       commands(build_routing(basic_config(), basic_facts())),
       ElementsAre(
-          "ip route add unreachable default table 28790 metric 4294967295 protocol 112",
-          "ip -6 route add unreachable default table 28790 metric 4294967295 protocol 112",
+          "ip route add local default dev lo table 28791 metric 4294967295 protocol 112",
+          "ip -6 route add local default dev lo table 28791 metric 4294967295 protocol 112",
           "ip rule add pref 200 fwmark 0x10000000/0x30000000 lookup 28790 protocol 112",
-          "ip rule add pref 201 fwmark 0x10000000/0x30000000 unreachable protocol 112",
+          "ip rule add pref 201 fwmark 0x10000000/0x30000000 lookup 28791 protocol 112",
+          "ip rule add pref 202 fwmark 0x10000000/0x30000000 unreachable protocol 112",
           "ip rule add pref 32800 not fwmark 0x20000000/0x30000000 lookup 28790 protocol 112",
           "ip -6 rule add pref 200 fwmark 0x10000000/0x30000000 lookup 28790 protocol 112",
-          "ip -6 rule add pref 201 fwmark 0x10000000/0x30000000 unreachable protocol 112",
+          "ip -6 rule add pref 201 fwmark 0x10000000/0x30000000 lookup 28791 protocol 112",
+          "ip -6 rule add pref 202 fwmark 0x10000000/0x30000000 unreachable protocol 112",
           "ip -6 rule add pref 32800 not fwmark 0x20000000/0x30000000 lookup 28790 protocol 112",
           "ip route add default dev tun0 table 28790 metric 100 protocol 112",
           "ip -6 route add default dev tun0 table 28790 metric 100 protocol 112"));
@@ -85,9 +87,10 @@ TEST(Routing, FollowsTheOptions) {
   const auto plan = build_routing(config, facts);
   EXPECT_THAT(
       commands(plan),
-      ElementsAre("ip route add unreachable default table 100 metric 4294967295 protocol 112",
+      ElementsAre("ip route add local default dev lo table 101 metric 4294967295 protocol 112",
                   "ip rule add pref 1000 fwmark 0x1/0x3 lookup 100 protocol 112",
-                  "ip rule add pref 1001 fwmark 0x1/0x3 unreachable protocol 112",
+                  "ip rule add pref 1001 fwmark 0x1/0x3 lookup 101 protocol 112",
+                  "ip rule add pref 1002 fwmark 0x1/0x3 unreachable protocol 112",
                   "ip rule add pref 40000 not fwmark 0x2/0x3 lookup 100 protocol 112",
                   "ip route add default dev vpn9 table 100 metric 100 protocol 112"));
   EXPECT_EQ(plan.link.name, "vpn9");
@@ -100,7 +103,7 @@ TEST(Routing, Ipv6WithoutAnAddressOnTheTunKeepsItsBarrier) {
   auto config = basic_config();
   config.tun_cidr6.reset();
   const auto plan = build_routing(config, basic_facts());
-  EXPECT_EQ(plan.rules.size(), 6u);
+  EXPECT_EQ(plan.rules.size(), 8u);
   EXPECT_EQ(plan.barrier_routes.size(), 2u);
   EXPECT_EQ(plan.device_routes.size(), 1u);
   auto facts = basic_facts();

@@ -99,11 +99,14 @@ void check_cidr(const char* option, const Cidr& cidr, const Config& config, cons
 
 void check_table(const Config& config, const Snapshot& network, Findings& findings) {
   const auto& used = network.tables_in_use;
-  if (std::find(used.begin(), used.end(), config.table) == used.end()) return;
-  findings.errors.push_back("route table " + std::to_string(config.table) +
-                            " holds routes of another program (ip route show table " +
-                            std::to_string(config.table) +
-                            "); choose another one with --route-table");
+  for (const std::uint32_t table : {config.table, config.table + 1}) {
+    if (std::find(used.begin(), used.end(), table) == used.end()) continue;
+    const bool second = table != config.table;
+    findings.errors.push_back("route table " + std::to_string(table) +
+                              (second ? ", the one behind --route-table," : "") +
+                              " holds routes of another program (ip route show table " +
+                              std::to_string(table) + "); choose another one with --route-table");
+  }
 }
 
 bool is_ours(std::string_view rule) {
@@ -135,7 +138,7 @@ void check_rules(const Config& config, const std::vector<std::string>& rules, co
     const auto number = priority(rule);
     if (!number || is_ours(rule)) continue;
     // 0 is `local`: addresses of this machine, which never go into the TUN.
-    if (*number != 0 && *number <= config.rule_priority + 1) {
+    if (*number != 0 && *number <= config.rule_priority + 2) {
       findings.warnings.push_back(std::string("the ") + family + " policy rule '" + rule +
                                   "' of another program comes before ours (" +
                                   std::to_string(config.rule_priority) +

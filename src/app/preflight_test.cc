@@ -151,6 +151,11 @@ const std::vector<Case>& error_cases() {
          f.network.tables_in_use = {254, 255, 28790};
        },
        {"route table 28790", "--route-table"}},
+      {"the table behind it is in use",
+       [](Config&, HostFacts& f) {
+         f.network.tables_in_use = {254, 255, 28791};
+       },
+       {"route table 28791, the one behind --route-table,", "--route-table"}},
       {"the resolvers cannot be read",
        [](Config&, HostFacts& f) {
          f.resolvers_error = Error{Code::Permission, EACCES, "/etc/resolv.conf: denied"};

@@ -28,6 +28,7 @@ Result<Place> place_of(const Hook& hook) {
     case HookPoint::Postrouting:
       return Place{"mangle", "POSTROUTING"};
     case HookPoint::Input:
+      return Place{"filter", "INPUT"};
     case HookPoint::Egress:
       break;
   }

@@ -15,7 +15,6 @@ using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 
 std::vector<IptablesTable> tables(const Policy& policy, Family family) {
@@ -125,12 +124,15 @@ TEST(IptablesText, ATunWithoutIpv6LeavesIpv6Unmarked) {
   EXPECT_THAT(chain(tables(policy, Family::V4)[0], "CAPTURE"), Not(Contains(HasSubstr("::/0"))));
 }
 
-TEST(IptablesText, OpenHasNoFilter) {
+TEST(IptablesText, OpenFiltersOnlyCapturedPacketsThatComeBack) {
   Policy policy = full_policy();
   policy.mode = Mode::Open;
   const auto made = tables(policy, Family::V4);
-  EXPECT_THAT(made[1].rules, IsEmpty());
-  EXPECT_THAT(made[1].jumps, IsEmpty());
+  EXPECT_THAT(made[1].rules, ElementsAre("-A PROXYVPN_IN -i tun0 -j RETURN",
+                                         AllOf(HasSubstr("-m mark --mark 0x10000000/0x30000000"),
+                                               HasSubstr("-p tcp"),
+                                               HasSubstr("-j REJECT --reject-with tcp-reset"))));
+  ASSERT_EQ(made[1].jumps.size(), 1U);
   EXPECT_THAT(made[0].rules, Contains("-A PROXYVPN_CAPTURE -j MARK --set-xmark "
                                       "0x10000000/0x30000000"));
 }

@@ -61,6 +61,20 @@ TEST(NftText, RefusesAtOnceAndCountsByReason) {
           "counter name \"refused-other\" reject with icmpx admin-prohibited"));
 }
 
+// Captured packets that found no TUN end here; what comes out of the TUN is never one of them.
+TEST(NftText, CapturedPacketsThatComeBackAreReset) {
+  Policy policy;
+  for (const Mode mode : {Mode::Guarded, Mode::Open}) {
+    policy.mode = mode;
+    EXPECT_THAT(rules(policy, "in"),
+                ElementsAre("iifname \"tun0\" return",
+                            "meta mark & 0x30000000 == 0x10000000 meta l4proto tcp counter name "
+                            "\"refused-tcp\" reject with tcp reset"));
+    EXPECT_THAT(chains(policy),
+                Contains("in { type filter hook input priority 0; policy accept; }"));
+  }
+}
+
 TEST(NftText, BypassTakesMarkAndUserAndEndpoint) {
   Policy policy;
   policy.daemon_uid = 105;
@@ -89,7 +103,7 @@ TEST(NftText, OpenMarksAndFiltersNothing) {
   policy.mode = Mode::Open;
   const std::string text = to_nft(policy);
   EXPECT_THAT(text, Not(HasSubstr("policy drop")));
-  EXPECT_THAT(text, Not(HasSubstr("reject")));
+  EXPECT_THAT(rules(policy, "refuse"), IsEmpty());
   EXPECT_THAT(text, Not(HasSubstr("netdev")));
   EXPECT_THAT(rules(policy, "capture"),
               Contains("ct mark set ct mark & 0xcfffffff | 0x10000000 meta mark set meta mark & "

@@ -156,6 +156,20 @@ Chain marking_chain(const Policy& policy) {
   return chain;
 }
 
+// Captured packets that found no TUN were routed to this machine itself (the barrier route): the
+// connection is reset, and no service of this machine ever sees it. Before that they would be
+// dropped in silence where the mark sends them to another route, as TCP takes an error of its own
+// route for a loss.
+Chain barrier_chain(const Policy& policy) {
+  Chain chain{"in", {{ChainType::Filter, HookPoint::Input, kFilter, false, {}}}, {}};
+  // What comes out of the TUN is ours, whatever mark other programs restore on it.
+  chain.rules.push_back(rule(is_link(Field::InLinkName, policy.tun_name), leave()));
+  chain.rules.push_back(rule(is_mark(Field::PacketMark, policy.marks.mask, policy.marks.capture),
+                             is_protocol(IPPROTO_TCP), refusal("tcp"),
+                             Reject{RejectWith::TcpReset}));
+  return chain;
+}
+
 void append_dns(std::vector<Rule>& rules) {
   for (const Field port : {Field::TcpDestination, Field::UdpDestination}) {
     for (const Family family : kFamilies)
@@ -268,6 +282,7 @@ Table inet_table(const Policy& policy) {
   chains.push_back(capture_chain(policy));
   chains.push_back(prerouting_chain(policy));
   chains.push_back(marking_chain(policy));
+  if (policy.mode != Mode::Shut) chains.push_back(barrier_chain(policy));
   if (policy.mode == Mode::Open) return table;
   chains.push_back(allowed_chain(policy));
   append_refusal(chains);

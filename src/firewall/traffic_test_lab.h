@@ -127,9 +127,10 @@ class TrafficTest : public NetnsTest {
         "ip addr add 192.0.2.2/24 dev up0; ip addr add 2001:db8:1::2/64 dev up0 nodad; "
         "ip link set up0 up; ip link set tun0 arp off up; ip addr add 10.255.255.1/24 dev tun0; "
         "ip addr add fd0f:70::1/64 dev tun0 nodad; "
-        "for f in -4 -6; do ip $f route add unreachable default metric 4294967295 table 28790; "
+        "for f in -4 -6; do ip $f route add local default dev lo metric 4294967295 table 28791; "
         "ip $f rule add pref 200 fwmark 0x10000000/0x30000000 lookup 28790; "
-        "ip $f rule add pref 201 fwmark 0x10000000/0x30000000 unreachable; "
+        "ip $f rule add pref 201 fwmark 0x10000000/0x30000000 lookup 28791; "
+        "ip $f rule add pref 202 fwmark 0x10000000/0x30000000 unreachable; "
         "ip $f route add default dev tun0 table 28790 metric 100; done; "
         "ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8:1::1");
   }

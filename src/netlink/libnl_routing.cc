@@ -156,7 +156,7 @@ Result<> LibnlRouting::add(const Route& route) {
   const std::string doing = to_command(route);
   const auto device = device_of(route);
   if (!device) return wrap(device.error(), doing);
-  if (route.type == RouteType::Unicast && *device == 0) return fail_errno(ENODEV, doing);
+  if (route.type != RouteType::Unreachable && *device == 0) return fail_errno(ENODEV, doing);
   Message message = route_message(route, *device, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
   auto result = socket_.request(message, doing);
   if (!result && result.error().sys_errno == EEXIST) return replace_own(route, *device);

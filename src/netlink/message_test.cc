@@ -61,6 +61,11 @@ TEST(RouteCodec, WhatIsWrittenIsTheSameRoute) {
     EXPECT_TRUE(same_route(*listed_device, device, 7));
     EXPECT_FALSE(same_route(*listed_device, device, 8)) << "another device of this name";
     EXPECT_FALSE(same_route(*listed_device, barrier, 0));
+    const Route local{family, RouteType::Local, kDefaultTable, 4294967295u, "lo"};
+    const auto listed_local = parse_route(route_message(local, 1, RTM_NEWROUTE, 0).raw());
+    ASSERT_TRUE(listed_local);
+    EXPECT_TRUE(same_route(*listed_local, local, 1));
+    EXPECT_FALSE(same_route(*listed_local, barrier, 0)) << "another type in the same place";
     Route elsewhere = barrier;
     elsewhere.table = 255 + 28790;
     EXPECT_FALSE(same_route(*listed_barrier, elsewhere, 0));

@@ -78,6 +78,9 @@ std::string to_string(const Route& route) {
     case RouteType::Unreachable:
       text += "unreachable default";
       break;
+    case RouteType::Local:
+      text += "local default dev " + route.device;
+      break;
   }
   text += " table " + std::to_string(route.table);
   if (route.metric != 0) text += " metric " + std::to_string(route.metric);

@@ -41,14 +41,15 @@ struct PolicyRule {
   friend bool operator==(const PolicyRule&, const PolicyRule&) = default;
 };
 
-enum class RouteType : std::uint8_t { Unicast, Unreachable };
+// Local: delivered to this machine, whatever the destination.
+enum class RouteType : std::uint8_t { Unicast, Unreachable, Local };
 
 struct Route {
   Family family = Family::V4;
   RouteType type = RouteType::Unicast;
   std::uint32_t table = kDefaultTable;
   std::uint32_t metric = 0;
-  std::string device;  // Unicast only; always the default route (0.0.0.0/0 or ::/0)
+  std::string device;  // not for Unreachable; always the default route (0.0.0.0/0 or ::/0)
   friend bool operator==(const Route&, const Route&) = default;
 };
 
@@ -70,7 +71,8 @@ struct LinkSetup {
 
 struct RoutingPlan {
   LinkSetup link;
-  std::vector<Route> barrier_routes;  // unreachable defaults: before any rule points at the table
+  std::vector<Route> barrier_routes;  // where packets end that find no TUN; before any rule points
+                                      // at their table
   std::vector<PolicyRule> rules;
   std::vector<Route> device_routes;  // default dev tun, after the link is up
   friend bool operator==(const RoutingPlan&, const RoutingPlan&) = default;

@@ -67,6 +67,8 @@ TEST(Plan, RulesAreIpRuleArguments) {
 TEST(Plan, RoutesAreIpRouteArguments) {
   EXPECT_EQ("route add unreachable default table 28790 metric 4294967295 protocol 112",
             to_string(barrier(Family::V4)));
+  EXPECT_EQ("route add local default dev lo table 28791 metric 4294967295 protocol 112",
+            to_string(Route{Family::V6, RouteType::Local, 28791, 4294967295u, "lo"}));
   EXPECT_EQ("ip -6 route add default dev tun0 table 28790 metric 100 protocol 112",
             to_command(through(Family::V6, "tun0")));
   Route without_metric = through(Family::V4, "tun7");

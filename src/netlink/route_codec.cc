@@ -15,8 +15,22 @@ std::uint8_t kernel_type(RouteType type) {
       return RTN_UNICAST;
     case RouteType::Unreachable:
       return RTN_UNREACHABLE;
+    case RouteType::Local:
+      return RTN_LOCAL;
   }
   return RTN_UNSPEC;
+}
+
+std::uint8_t kernel_scope(RouteType type) {
+  switch (type) {
+    case RouteType::Unicast:
+      return RT_SCOPE_LINK;
+    case RouteType::Unreachable:
+      return RT_SCOPE_UNIVERSE;
+    case RouteType::Local:
+      return RT_SCOPE_HOST;
+  }
+  return RT_SCOPE_UNIVERSE;
 }
 
 std::uint32_t kernel_metric(const Route& route) {
@@ -36,11 +50,8 @@ Message route_message(const Route& route, std::uint32_t device, int type, int fl
   header.rtm_table = header_table(route.table);
   header.rtm_protocol = kProtocolId;
   header.rtm_type = kernel_type(route.type);
-  if (type == RTM_DELROUTE) {
-    header.rtm_scope = RT_SCOPE_NOWHERE;  // "any" for a deletion
-  } else {
-    header.rtm_scope = route.type == RouteType::Unicast ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-  }
+  header.rtm_scope = type == RTM_DELROUTE ? std::uint8_t{RT_SCOPE_NOWHERE}  // any
+                                          : kernel_scope(route.type);
   Message message(type, flags);
   message.header(header).put_u32(RTA_TABLE, route.table);
   if (kernel_metric(route) != 0) message.put_u32(RTA_PRIORITY, kernel_metric(route));

@@ -18,6 +18,7 @@ class Load:
     def __init__(self, lab, threads=6, timeout=1.0, udp=False, namespace=None):
         self.lab, self.timeout, self.namespace = lab, timeout, namespace or lab.host
         self.results, self.attempts, self._stop = collections.Counter(), 0, threading.Event()
+        self.connections = 0       # of the attempts those that were TCP
         self.last_proxied = 0.0
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._tcp, args=(n,), daemon=True) for n in range(threads)]
@@ -32,6 +33,7 @@ class Load:
             number += 1
             with self._lock:
                 self.attempts += 1
+                self.connections += 1
                 self.results[result.kind if result.kind != client.ERROR else result.error] += 1
                 if result.kind == client.VIA_PROXY:
                     self.last_proxied = time.monotonic()
@@ -55,10 +57,11 @@ class Load:
                     self.results[outcome] += 1
             time.sleep(0.002)
 
-    def wait(self, count, timeout=60):
-        """Until `count` more attempts were made."""
-        target = self.attempts + count
-        labs.wait_until(lambda: self.attempts >= target, timeout, f"{count} attempts")
+    def wait(self, count, timeout=60, connections=False):
+        """Until `count` more attempts were made; `connections`: only TCP counts."""
+        what = "connections" if connections else "attempts"
+        target = getattr(self, what) + count
+        labs.wait_until(lambda: getattr(self, what) >= target, timeout, f"{count} {what}")
 
     def wait_proxied(self, timeout=30):
         """Until a connection that began to be counted now went through the proxy."""

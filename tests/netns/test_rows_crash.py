@@ -22,21 +22,42 @@ from load import Load
 def test_row_34(lab):
     """SIGKILL under thousands of attempts: nothing in clear; up takes over; down restores."""
     proxy, ours, daemon = scenes.start(lab)
-    kills = 3 if product.is_sanitized() else 6
+    kills, total = (4, 1000) if product.is_sanitized() else (20, 10000)
     with lab.capture(proxies=proxy.endpoints) as wire:
-        with Load(lab, udp=True, timeout=0.5) as load:
+        with Load(lab, udp=True, timeout=5) as load:
             for _ in range(kills):
                 load.wait_proxied()
-                load.wait(200)
+                load.wait(total // kills // 2, connections=True)
                 daemon.kill()
-                load.wait(200)
+                load.wait(total // kills // 2, connections=True)
                 daemon = ours.up("--proxy-url", proxy.url())
             load.wait_proxied()
+        assert load.connections >= total, f"{load.connections} attempts"
         assert load.results[DIRECT] == 0, load.results
         wire.assert_clean()
-        print(f"{load.attempts} attempts, {kills} SIGKILLs, 0 packets in clear: {dict(load.results)}")
+        print(f"{load.connections} attempts to connect, {kills} SIGKILLs, 0 packets in clear: {dict(load.results)}")
     scenes.finish(ours, daemon)
     expect_way(both(lab, labs.WEB), DIRECT)
+
+
+@case("row_34_shut_is_refused_at_once")
+def test_row_34_at_once(lab):
+    """After SIGKILL applications and containers get a reset, IPv4 and IPv6, and no service of this machine answers in the target's place."""
+    lab.add_container()
+    proxy, ours, daemon = scenes.start(lab)
+    mine = [servers.serve(lab, labs.WHO, servers.who, addresses=(any_,), namespace=lab.host) for any_ in ("0.0.0.0", "::")]
+    daemon.kill()
+    ours.wait_gone()
+    with lab.capture(proxies=proxy.endpoints):
+        for _ in range(20):
+            # A hang would end with TIMEOUT after 20 s.
+            expect_refused(both(lab, labs.WEB), within=15, errors=("ECONNREFUSED",))
+        expect_refused(both(lab, labs.WEB, namespace=lab.container), within=15, errors=("ECONNREFUSED",))
+        expect_refused(both(lab, labs.WEB, namespace=lab.container, port=labs.HTTP), within=15, errors=("ECONNREFUSED",))
+    assert not any(s.sessions for s in mine), "a service of this machine was reached under the target's address"
+    daemon = ours.up("--proxy-url", proxy.url())
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    scenes.finish(ours, daemon)
 
 
 @case("row_35_restart_after_crash")
@@ -270,19 +291,18 @@ def test_row_44(lab):
     proxy, ours, daemon = scenes.start(lab)
     rules = snapshot.take(lab)
     damages = ["ip rule del pref 200", "ip -6 rule del pref 200", "ip rule del pref 201; ip -6 rule del pref 201",
-               "ip rule del pref 32800; ip -6 rule del pref 32800", "ip route flush table 28790; ip -6 route flush table 28790",
-               "for f in -4 -6; do for p in 200 201 32800; do ip $f rule del pref $p; done; ip $f route flush table 28790; done",
+               "ip rule del pref 202; ip -6 rule del pref 202", "ip rule del pref 32800; ip -6 rule del pref 32800",
+               "ip route flush table 28790; ip -6 route flush table 28790", "ip route flush table 28791; ip -6 route flush table 28791",
+               "for f in -4 -6; do for p in 200 201 202 32800; do ip $f rule del pref $p; done; "
+               "for t in 28790 28791; do ip $f route flush table $t; done; done",
                "ip link set tun0 down", "ip link del tun0"]
     for damage in damages:
         with lab.capture(proxies=proxy.endpoints):
             with Load(lab, threads=4, udp=True, timeout=0.5) as load:
                 load.wait_proxied()
                 lab.host.run(["sh", "-c", damage])
-                began = time.monotonic()
-                load.wait_proxied(15)
-                took = time.monotonic() - began
+                load.wait_proxied()
             assert load.results[DIRECT] == 0, f"{damage}: {load.results}"
-            assert took < 5, f"{damage}: healed after {took:.1f} s"
         after = snapshot.take(lab)
         assert after["rules"] == rules["rules"], f"{damage}: {snapshot.difference(rules, after)}"
         wait_until(lambda: all(r.kind == VIA_PROXY for r in both(lab, labs.WEB, timeout=2)), 15, f"both families after {damage}")
