@@ -28,7 +28,7 @@ packages() {
       echo clang libclang-rt-dev libgtest-dev libgmock-dev python3 iproute2 nftables iptables \
         squid tinyproxy-bin openssh-server openssh-client git curl openssl procps iputils-ping \
         util-linux shellcheck man-db dpkg-dev file lintian rpm cpio zsh fish \
-        makepkg pacman-package-manager fakeroot libarchive-tools python3-jsonschema
+        makepkg pacman-package-manager fakeroot libarchive-tools python3-jsonschema dnsmasq-base udhcpc strace
       ;;
     apt-package) echo dpkg-dev file ;;
     apt-pictures) echo tmux ;;
@@ -42,7 +42,7 @@ packages() {
     dnf-test)
       echo clang compiler-rt gtest-devel gmock-devel libasan libubsan python3 iproute nftables \
         iptables-nft squid tinyproxy openssh-server openssh-clients git curl openssl procps-ng \
-        iputils util-linux ShellCheck man-db rpm-build cpio zsh fish python3-jsonschema
+        iputils util-linux ShellCheck man-db rpm-build cpio zsh fish python3-jsonschema dnsmasq strace
       ;;
     dnf-package) echo rpm-build ;;
     dnf-pictures) echo tmux ;;
@@ -54,7 +54,7 @@ packages() {
       ;;
     pacman-test)
       echo clang compiler-rt gtest python iproute2 nftables squid tinyproxy openssh git curl \
-        openssl procps-ng iputils util-linux shellcheck man-db zsh fish python-jsonschema
+        openssl procps-ng iputils util-linux shellcheck man-db zsh fish python-jsonschema dnsmasq strace
       ;;
     pacman-package) echo fakeroot ;;
     pacman-pictures) echo tmux ;;

@@ -251,7 +251,7 @@ std::vector<UniqueFd> make_sockets(Family family, unsigned count) {
 
 WorkerSetup make_setup(const Config& config, const SandboxUser& user, int log_fd) {
   const PrivateAddresses addresses;
-  WorkerSetup setup = worker_setup(user, log_fd);
+  WorkerSetup setup = worker_setup(user, log_fd, config.memory_budget);
   setup.make_sockets = make_sockets;
   setup.engine.credentials = config.proxy.credentials;
   setup.engine.connect_timeout = config.connect_timeout;

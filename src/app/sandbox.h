@@ -2,6 +2,7 @@
 // What a child process gives up before it touches anything from the network.
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,13 +26,15 @@ struct SandboxOptions {
   bool become_other_user = true;  // false: stays who it is, without any capability
   pid_t parent = 0;  // when not 0: die with it (SIGKILL); gone already: an error is the answer
   bool raise_descriptor_limit = true;  // RLIMIT_NOFILE to its hard limit
+  std::uint64_t data_limit = 0;        // bytes, RLIMIT_DATA; 0: as it is. Never above what is set
   // The seccomp allow-list of seccomp_filter.h. Off for the resolver, whose libraries (NSS) may do
   // anything; it has no descriptor that matters.
   bool filter = true;
 };
 
 // In this order: parent's death, descriptors (0, 1 and 2 become /dev/null unless kept, so that no
-// socket ever gets their number), limits (no core dump), another user and no supplementary groups
+// socket ever gets their number), limits (no core dump; the kernel kills us before our parent when
+// memory runs out, as far as we may say so), another user and no supplementary groups
 // when root, no capabilities, no_new_privs, not dumpable, the filter. All or an error; after an
 // error the process must end (_exit). Works in a process with one thread, and without privileges.
 Result<> enter_sandbox(const SandboxOptions& options);

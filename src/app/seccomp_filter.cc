@@ -1,6 +1,5 @@
 #include "app/seccomp_filter.h"
 
-#include <fcntl.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -27,8 +26,7 @@ namespace {
 constexpr AllowedCall kCalls[] = {
     // Packets, tunnels, the channel to the supervisor.
     {CALL(read), "packets from the TUN, bytes from a proxy"},
-    {CALL(readv), "packets with their virtio header"},
-    {CALL(write), "log lines, the table of flows, packets"},
+    {CALL(write), "log lines, the table of flows"},
     {CALL(writev), "packets with their virtio header, by reference"},
     {CALL(recvfrom), "recv(3) of a tunnel"},
     {CALL(recvmsg), "messages and descriptors from the supervisor, tunnel bytes scattered"},
@@ -38,32 +36,30 @@ constexpr AllowedCall kCalls[] = {
     {CALL(shutdown), "half-close"},
     {CALL(setsockopt), "keepalive, TCP_NODELAY, linger; SO_MARK fails without a capability"},
     {CALL(getsockopt), "SO_ERROR after connect, TCP_INFO"},
-    {CALL(getsockname), "our own address, to see a loop"},
     {CALL(close), "the end of a connection"},
     // The event loop.
     {CALL(epoll_create1), "the loop's own descriptor"},
     {CALL(epoll_ctl), "interest in a descriptor"},
     {CALL(epoll_wait), "the one place that waits"},
     {CALL(epoll_pwait), "how some C libraries spell epoll_wait"},
-    {CALL(epoll_pwait2), "the same with nanoseconds"},
     {CALL(clock_gettime), "time, where the vDSO has to ask the kernel"},
     // Memory: no mapping can be made executable, mprotect is not here at all.
     {CALL(brk), "malloc"},
     {CALL(munmap), "free"},
-    {CALL(mremap), "realloc of large blocks"},
-    {CALL(madvise), "memory of idle buffers goes back"},
+    {CALL(madvise), "malloc of C libraries that ask for huge pages"},
     {CALL(getrandom), "hash keys, initial sequence numbers, nonces for Digest"},
-    {CALL(futex), "locks of the C library"},
-    {CALL(sched_yield), "locks of the C library"},
     // The end, wanted or not.
-    {CALL(exit), "_exit"},
     {CALL(exit_group), "_exit"},
-    {CALL(rt_sigreturn), "back from a signal handler"},
     {CALL(rt_sigprocmask), "abort"},
     {CALL(getpid), "abort"},
     {CALL(gettid), "abort"},
     {CALL(restart_syscall), "a wait that was interrupted by a stop (SIGSTOP, the freezer) goes on"},
 #ifdef PROXYVPN_SANITIZED
+    {CALL(futex), "sanitizer: locks"},
+    {CALL(sched_yield), "sanitizer: locks"},
+    {CALL(mremap), "sanitizer: realloc of large blocks"},
+    {CALL(rt_sigreturn), "sanitizer: back from its handler"},
+    {CALL(exit), "sanitizer: the end of a thread"},
     {CALL(openat), "sanitizer: reads its maps and debug information"},
     {CALL(open), "sanitizer: reads its maps"},
     {CALL(readlink), "sanitizer: the name of the binary"},
@@ -90,7 +86,6 @@ constexpr AllowedCall kCalls[] = {
 // Allowed with some arguments only.
 constexpr AllowedCall kConditional[] = {
     {CALL(mmap), "malloc; without PROT_EXEC"},
-    {CALL(fcntl), "F_GETFL only"},
     {CALL(tgkill), "abort; this process only"},
     {CALL(prlimit64), "how many descriptors there may be; reads only"},
 };
@@ -125,14 +120,12 @@ scmp_arg_cmp condition(unsigned argument, scmp_compare op, scmp_datum_t a, scmp_
 Result<> add_conditional(const Context& context) {
   const scmp_arg_cmp not_executable[] = {condition(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)};
   if (auto added = add_rule(context, kConditional[0], not_executable); !added) return added;
-  const scmp_arg_cmp get_flags[] = {condition(1, SCMP_CMP_EQ, F_GETFL)};
-  if (auto added = add_rule(context, kConditional[1], get_flags); !added) return added;
   const scmp_arg_cmp ourselves[] = {
       condition(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()))};
-  if (auto added = add_rule(context, kConditional[2], ourselves); !added) return added;
+  if (auto added = add_rule(context, kConditional[1], ourselves); !added) return added;
   // Of this process (0), and no new limit.
   const scmp_arg_cmp no_new_limit[] = {condition(0, SCMP_CMP_EQ, 0), condition(2, SCMP_CMP_EQ, 0)};
-  return add_rule(context, kConditional[3], no_new_limit);
+  return add_rule(context, kConditional[2], no_new_limit);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ struct AllowedCall {
 // signal stacks); those builds get them too and nothing else.
 std::span<const AllowedCall> allowed_calls();
 
-// Calls that are allowed with some arguments only: mmap without PROT_EXEC, fcntl F_GETFL, reading
+// Calls that are allowed with some arguments only: mmap without PROT_EXEC, reading
 // this process's own limits; ioctl not at all. Installs the filter for this process; it stays until
 // the process ends. no_new_privs must be set. Code::Unsupported on kernels without seccomp filters.
 Result<> install_filter();

@@ -130,7 +130,7 @@ Session make_session(Run& run, RunLog& log) {
   session.config = run.config;
   session.plan = run.decision.plan;
   session.proxies = run.decision.proxies;
-  session.workers = worker_setup(run.user, log.fd());
+  session.workers = worker_setup(run.user, log.fd(), run.config.memory_budget);
   session.on_tick = [&log] { log.trim(); };
   // With --dns the person has decided.
   if (run.config.dns.empty()) {

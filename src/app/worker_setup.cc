@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -18,12 +20,31 @@
 #endif
 
 namespace proxyvpn::app {
+namespace {
 
-WorkerSetup worker_setup(const SandboxUser& user, int log_fd) {
+// More than a worker takes when all of its bounds are reached: buffers within the budget, and what
+// each connection has beside it. A worker that wants more is broken and ends; the machine does not.
+std::uint64_t data_limit([[maybe_unused]] std::uint64_t memory_budget) {
+#ifdef PROXYVPN_ADDRESS_SANITIZER
+  return 0;  // its shadow memory is data too, terabytes of it
+#else
+  constexpr std::uint64_t kItself = std::uint64_t{512} << 20;
+  constexpr std::uint64_t kConnection = std::uint64_t{256} << 10;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 0;
+  const auto connections = std::min<std::uint64_t>(files.rlim_max, std::uint64_t{1} << 20);
+  return kItself + 2 * memory_budget + connections * kConnection;
+#endif
+}
+
+}  // namespace
+
+WorkerSetup worker_setup(const SandboxUser& user, int log_fd, std::uint64_t memory_budget) {
   WorkerSetup setup;
   setup.log_fd = log_fd;
   setup.run = [](EngineConfig config) { return run_engine(std::move(config)); };
-  setup.enter_sandbox = [user, parent = ::getpid()](std::span<const int> keep) {
+  setup.enter_sandbox = [user, limit = data_limit(memory_budget),
+                         parent = ::getpid()](std::span<const int> keep) {
     std::vector<int> all(keep.begin(), keep.end());
 #ifdef PROXYVPN_ADDRESS_SANITIZER
     all.push_back(STDERR_FILENO);  // its reports
@@ -32,6 +53,7 @@ WorkerSetup worker_setup(const SandboxUser& user, int log_fd) {
     options.keep = all;
     options.user = user;
     options.parent = parent;
+    options.data_limit = limit;
     return enter_sandbox(options);
   };
   return setup;

@@ -1,13 +1,16 @@
 #pragma once
 // How a worker is confined, the same for every command that has workers.
+#include <cstdint>
+
 #include "app/sandbox.h"
 #include "app/worker_pool.h"
 
 namespace proxyvpn::app {
 
-// run_engine() in the sandbox, its log lines to `log_fd`. What it works with is for the caller to
-// fill in. To be called in the process that forks the workers.
-WorkerSetup worker_setup(const SandboxUser& user, int log_fd);
+// run_engine() in the sandbox, its log lines to `log_fd`, its memory bounded by what
+// `memory_budget` (bytes) and the number of descriptors can need. What it works with is for the
+// caller to fill in. To be called in the process that forks the workers.
+WorkerSetup worker_setup(const SandboxUser& user, int log_fd, std::uint64_t memory_budget);
 
 // No core dump and no debugger: memory holds the password. Except under AddressSanitizer, whose
 // leak check attaches to its own process.

@@ -1,4 +1,5 @@
 """Matrix rows 41, 48 to 50, 56, 61 and 70: reloads, commands run, who may command, loops, boot."""
+import base64
 import os
 import re
 import shutil
@@ -205,6 +206,38 @@ def test_row_61(lab):
     done = labs.kernel.run(["systemd-analyze", "verify", "--man=no", *(f"{folder}/{name}" for name in text)], check=False)
     problems = [line for line in (done.stdout + done.stderr).splitlines() if folder in line or "proxyvpn" in line]
     assert not problems, "\n".join(problems)
+
+
+@case("row_61_credential_of_the_unit")
+def test_row_61_credential(lab):
+    """The unit's ExecStart with the settings that pkg/proxyvpn.env proposes for LoadCredential=: the password arrives, from no other place."""
+    def uncommented(name, pattern):
+        with open(os.path.join(TREE, "pkg", name), encoding="utf-8") as file:
+            return re.findall(pattern, file.read(), re.MULTILINE)
+    start = uncommented("proxyvpn.service.in", r"^ExecStart=@BINDIR@/proxyvpn (.*)$")[0]
+    settings = dict(line.split("=", 1) for line in uncommented("proxyvpn.env", r"^#(PROXYVPN_[A-Z_]+=.*)$"))
+    assert "--password-file" in settings["PROXYVPN_OPTIONS"], settings       # the last example is the credential's
+    credential = settings["PROXYVPN_OPTIONS"].split()[-1]
+    os.makedirs(os.path.dirname(credential), mode=0o500)                     # as systemd makes it
+    with open(credential, "w", encoding="ascii") as file:
+        file.write("from-the-credential\n")
+    os.chmod(credential, 0o400)
+    for path in (os.path.dirname(credential), credential):
+        os.chown(path, sandbox.TEST_UID, sandbox.TEST_GID)
+    proxy, ours = bad.ScriptedProxy(lab), product.Product(lab, user="pvtest")
+    servers.who_servers(lab)
+    ours.secrets.append("from-the-credential")
+    environment = {"PROXYVPN_PROXY_URL": f"http://alice@{labs.PROXY[0]}:3128"}
+    arguments = [word for part in start.split() for word in (settings["PROXYVPN_OPTIONS"].split() if part == "$PROXYVPN_OPTIONS" else [part])]
+    daemon = ours.up(*arguments[1:], env=environment, command=arguments[0])
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    wanted = "Basic " + base64.b64encode(b"alice:from-the-credential").decode()
+    assert {r.headers.get("proxy-authorization") for r in proxy.requests} == {wanted}, proxy.requests
+    for pid in ours.pids():
+        for name in ("cmdline", "environ"):
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                assert b"from-the-credential" not in file.read(), f"process {pid}: {name}"
+    scenes.finish(ours, daemon)
 
 
 @case("row_70_simultaneous_open")
