@@ -77,6 +77,10 @@ class Stream(http.server.BaseHTTPRequestHandler):
             share = 0.25 if int(now / 3) % 4 == 3 else 1.0
             self.wfile.write(b"x" * int(rate * 102.4 * share))
             time.sleep(0.1)
+    def do_PUT(self):
+        self.send_response(200)
+        self.end_headers()
+        while self.rfile.read(65536): pass
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("", 8080), Stream).serve_forever()
 PYTHON
@@ -86,7 +90,8 @@ PYTHON
   for rate in 2000 640 250 90 12; do
     start_on pc curl --silent --output /dev/null "http://$web4:8080/$rate" &
   done
-  # An idle one, and refusals of each kind.
+  start_on pc curl --silent --output /dev/null --limit-rate 150k --upload-file - "http://$web4:8080/" </dev/zero &
+  # An idle one, and refusals of two kinds.
   start_on pc python3 -c "import socket,time; s=socket.create_connection(('$web4', 80)); time.sleep(600)" &
   fetch_quietly "http://$web4:81/"
   on pc bash -c "echo hello >/dev/udp/$web4/443" 2>/dev/null || true
@@ -110,7 +115,7 @@ in_lab() {
   start_load
   sleep 12
   ! wanted status || screen 100 40 0 proxyvpn status | picture status "proxyvpn status"
-  ! wanted watch || screen 100 30 15 proxyvpn status --watch | picture watch "proxyvpn status --watch" --columns 100 --rows 30
+  ! wanted watch || screen 84 24 25 proxyvpn status --watch | picture watch "proxyvpn status --watch" --columns 84 --rows 24
   ! wanted doctor || screen 110 60 0 proxyvpn doctor | picture doctor "proxyvpn doctor"
   on pc proxyvpn down >>"$work/up.log" 2>&1 || bad "'down' failed"
 }
