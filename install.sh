@@ -187,7 +187,9 @@ do_uninstall() {
   # Whoever removes the program wants the machine open, also where it was shut on purpose: afterwards
   # nothing here could open it.
   if [ -x "$bin_dir/proxyvpn" ] && bounding_set_has_net_admin; then
-    if ! "$bin_dir/proxyvpn" down || ! "$bin_dir/proxyvpn" unlock; then
+    local unlocked=''
+    if ! "$bin_dir/proxyvpn" down || ! unlocked=$("$bin_dir/proxyvpn" unlock 2>&1); then
+      [ -z "$unlocked" ] || echo "$unlocked" >&2
       die "the machine could not be put back (see above): nothing was removed"
     fi
   fi
