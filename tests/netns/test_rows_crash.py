@@ -18,7 +18,7 @@ from lab import wait_until
 from load import Load
 
 
-@case("row_34_sigkill_under_load", timeout=90, heavy=True)
+@case("row_34_sigkill_under_load", timeout=240, heavy=True)
 def test_row_34(lab):
     """SIGKILL under thousands of attempts: nothing in clear; up takes over; down restores."""
     proxy, ours, daemon = scenes.start(lab)
