@@ -30,6 +30,10 @@ need_module(LIBMNL libmnl libmnl-dev)
 need_module(LIBCAP libcap libcap-dev)
 need_module(LIBSECCOMP libseccomp libseccomp-dev)
 need_module(NETTLE nettle nettle-dev)
+need_module(NCURSES ncursesw libncurses-dev)
+if(PROXYVPN_METRICS)
+  need_module(PROMETHEUS prometheus-cpp-core prometheus-cpp-dev)
+endif()
 need_header(tl/expected.hpp libexpected-dev)
 need_header(CLI/CLI.hpp libcli11-dev)
 need_header(toml++/toml.h libtomlplusplus-dev)
@@ -57,5 +61,6 @@ if(missing)
   list(JOIN missing " " packages)
   message(FATAL_ERROR "proxyvpn: these Debian packages are missing: ${packages}\n"
           "  Install them with: apt-get install ${packages}\n"
-          "  or let scripts/bootstrap.sh do it (apt, dnf and pacman).")
+          "  or let scripts/bootstrap.sh do it (apt, dnf and pacman).\n"
+          "  Where there is no prometheus-cpp, -DPROXYVPN_METRICS=OFF does without it.")
 endif()

@@ -30,7 +30,8 @@ endif()
 install(DIRECTORY ${generated}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR})
 install(DIRECTORY ${generated}/completions/ DESTINATION ${CMAKE_INSTALL_DATAROOTDIR})
 file(GLOB schemas ${CMAKE_SOURCE_DIR}/docs/*.schema.json)   # of what --json prints
-install(FILES README.md CHANGELOG.md docs/troubleshooting.md ${schemas} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md docs/troubleshooting.md ${schemas} pkg/grafana-dashboard.json
+        DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/licenses/proxyvpn)
 # It is compiled in, and its licence wants to go where the program goes.
 install(FILES ${lwip_dir}/COPYING DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/licenses/proxyvpn RENAME LICENSE.lwip OPTIONAL)

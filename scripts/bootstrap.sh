@@ -22,13 +22,15 @@ packages() {
     apt-build)
       echo g++ make cmake ninja-build pkg-config ca-certificates xz-utils libcap2-bin \
         libnl-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
-        libexpected-dev libcli11-dev libhttp-parser-dev libtomlplusplus-dev nlohmann-json3-dev
+        libexpected-dev libcli11-dev libhttp-parser-dev libtomlplusplus-dev nlohmann-json3-dev \
+        libncurses-dev prometheus-cpp-dev
       ;;
     apt-test)
       echo clang libclang-rt-dev libgtest-dev libgmock-dev python3 iproute2 nftables iptables \
         squid tinyproxy-bin openssh-server openssh-client git curl openssl procps iputils-ping \
         util-linux shellcheck man-db dpkg-dev file lintian rpm cpio zsh fish \
-        makepkg pacman-package-manager fakeroot libarchive-tools python3-jsonschema dnsmasq-base udhcpc strace
+        makepkg pacman-package-manager fakeroot libarchive-tools dnsmasq-base udhcpc strace \
+        python3-jsonschema python3-prometheus-client tmux
       ;;
     apt-package) echo dpkg-dev file ;;
     apt-pictures) echo tmux ;;
@@ -37,12 +39,13 @@ packages() {
     dnf-build)
       echo gcc-c++ make cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
         libnl3-devel libnftnl-devel libmnl-devel libcap-devel libseccomp-devel nettle-devel \
-        expected-devel cli11-devel http-parser-devel tomlplusplus-devel json-devel
+        expected-devel cli11-devel http-parser-devel tomlplusplus-devel json-devel ncurses-devel
       ;;
     dnf-test)
       echo clang compiler-rt gtest-devel gmock-devel libasan libubsan python3 iproute nftables \
         iptables-nft squid tinyproxy openssh-server openssh-clients git curl openssl procps-ng \
-        iputils util-linux ShellCheck man-db rpm-build cpio zsh fish python3-jsonschema dnsmasq strace
+        iputils util-linux ShellCheck man-db rpm-build cpio zsh fish dnsmasq strace \
+        python3-jsonschema python3-prometheus_client tmux
       ;;
     dnf-package) echo rpm-build ;;
     dnf-pictures) echo tmux ;;
@@ -50,11 +53,12 @@ packages() {
     dnf-check) echo clang clang-tools-extra ShellCheck ;;
     pacman-build)
       echo gcc make cmake ninja pkgconf ca-certificates libcap libnl libnftnl libmnl libseccomp nettle \
-        tl-expected cli11 http-parser tomlplusplus nlohmann-json
+        tl-expected cli11 http-parser tomlplusplus nlohmann-json ncurses
       ;;
     pacman-test)
       echo clang compiler-rt gtest python iproute2 nftables squid tinyproxy openssh git curl \
-        openssl procps-ng iputils util-linux shellcheck man-db zsh fish python-jsonschema dnsmasq strace
+        openssl procps-ng iputils util-linux shellcheck man-db zsh fish dnsmasq strace \
+        python-jsonschema python-prometheus_client tmux
       ;;
     pacman-package) echo fakeroot ;;
     pacman-pictures) echo tmux ;;

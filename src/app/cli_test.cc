@@ -127,7 +127,9 @@ TEST(CommandLine, EveryOptionReachesTheConfig) {
                                        "--connect-timeout",
                                        "2.5",
                                        "--memory-budget",
-                                       "64M"}));
+                                       "64M",
+                                       "--metrics",
+                                       "[::1]:9095"}));
   EXPECT_EQ(config.proxy.host, "2001:db8::10");
   EXPECT_EQ(config.proxy.port, 3128);
   ASSERT_TRUE(config.proxy.credentials);
@@ -155,6 +157,8 @@ TEST(CommandLine, EveryOptionReachesTheConfig) {
   EXPECT_EQ(config.preconnect, 8u);
   EXPECT_EQ(config.connect_timeout, milliseconds(2500));
   EXPECT_EQ(config.memory_budget, 64ull << 20);
+  ASSERT_TRUE(config.metrics);
+  EXPECT_EQ(to_string(*config.metrics), "[::1]:9095");
 }
 
 TEST(CommandLine, AWrongValueGetsASentenceWithTheValueAndExitCode2) {
@@ -179,6 +183,7 @@ TEST(CommandLine, AWrongValueGetsASentenceWithTheValueAndExitCode2) {
       {{"--connect-timeout", "never"}, "--connect-timeout 'never'"},
       {{"--workers", "1000"}, "--workers '1000'"},
       {{"--memory-budget", "1"}, "--memory-budget '1'"},
+      {{"--metrics", "localhost:9095"}, "--metrics 'localhost:9095': must be 127.0.0.1:PORT"},
       {{"--proxy-ip", "proxy"}, "--proxy-ip 'proxy'"},
       {{"--password", "x"}, "a password is given but no user name"},
       {{"--username", "a:b"}, "no ':'"},

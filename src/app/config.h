@@ -53,6 +53,7 @@ struct Config {
   bool state_dir_given = false;                // --state-dir was on the command line
   unsigned workers = 0;                        // 0: by the number of cores
   std::uint64_t memory_budget = 256ull << 20;  // bytes for all windows of all flows of a worker
+  std::optional<Endpoint> metrics;             // --metrics: where Prometheus asks
   bool verbose = false;
   bool dry_run = false;
   bool keep_logs = false;

@@ -75,7 +75,8 @@ std::string table(const std::vector<Cells>& lines) {
     std::string row;
     for (std::size_t i = 0; i < line.size(); ++i) {
       const std::string blanks(width[i] - line[i].size(), ' ');
-      row += (i == 0 ? "" : "  ") + (kRight[i] ? blanks + line[i] : line[i] + blanks);
+      if (i != 0) row += "  ";
+      row += kRight[i] ? blanks + line[i] : line[i] + blanks;
     }
     row.erase(row.find_last_not_of(' ') + 1);
     text += row + "\n";
@@ -92,6 +93,20 @@ std::optional<FlowSort> flow_sort_from(std::string_view word) noexcept {
     if (name == word) return by;
   }
   return std::nullopt;
+}
+
+std::string_view to_string(FlowSort by) noexcept {
+  for (const auto& [name, candidate] : kSorts) {
+    if (candidate == by) return name;
+  }
+  return "?";
+}
+
+FlowSort next_sort(FlowSort by) noexcept {
+  constexpr std::array kTurns = {FlowSort::Rate, FlowSort::Bytes, FlowSort::Age, FlowSort::Idle,
+                                 FlowSort::Target};
+  const auto at = std::find(kTurns.begin(), kTurns.end(), by);
+  return at == kTurns.end() || at + 1 == kTurns.end() ? kTurns.front() : *(at + 1);
 }
 
 std::vector<FlowRow> to_rows(const FlowList& before, const FlowList& now) {

@@ -21,6 +21,9 @@ enum class FlowSort : std::uint8_t { Rate, Bytes, Up, Down, Age, Idle, Target, A
 inline constexpr std::string_view kFlowSorts =
     "rate, bytes, up, down, age, idle, target, application, id";
 std::optional<FlowSort> flow_sort_from(std::string_view word) noexcept;
+std::string_view to_string(FlowSort by) noexcept;
+// The next of those that need no application, which a live view knows of a few flows only.
+FlowSort next_sort(FlowSort by) noexcept;
 
 // Rates from two looks; a flow that `before` did not have counts from its beginning.
 std::vector<FlowRow> to_rows(const FlowList& before, const FlowList& now);

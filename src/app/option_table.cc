@@ -111,6 +111,9 @@ const OptionRow kRows[] = {
     {"workers", General, &UpFlags::workers, "N", "Worker processes; 0 is one per processor core"},
     {"memory-budget", General, &UpFlags::memory_budget, "SIZE",
      "Most memory for data in flight, per worker"},
+    {"metrics", General, &UpFlags::metrics, "ADDRESS",
+     "Answer Prometheus at http://ADDRESS/metrics, ADDRESS being 127.0.0.1:PORT, [::1]:PORT or "
+     "a port alone"},
 };
 
 // Changes of one character that turn `one` into `other` (Levenshtein).

@@ -189,6 +189,15 @@ Result<uid_t> parse_user(std::string_view option, const std::string& text) {
   return bad(option, text, "there is no such user on this machine (getent passwd lists them)");
 }
 
+Result<Endpoint> parse_listener(std::string_view option, std::string_view text) {
+  const bool port_alone =
+      !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  const auto where =
+      parse_endpoint(port_alone ? "127.0.0.1:" + std::string(text) : std::string(text));
+  if (where) return *where;
+  return bad(option, text, "must be 127.0.0.1:PORT, [::1]:PORT or a port, 1 to 65535");
+}
+
 Result<firewall::Backend> parse_backend(std::string_view option, std::string_view text) {
   using firewall::Backend;
   struct Name {

@@ -33,6 +33,8 @@ Result<Cidr> parse_tun_cidr(std::string_view option, std::string_view text, Fami
 // 1 to 15 of letters, digits, '_', '-' and '.', as the kernel takes them and a shell can paste
 // them.
 Result<std::string> parse_link_name(std::string_view option, std::string_view text);
+// "127.0.0.1:9095", "[::1]:9095", or a port alone on 127.0.0.1.
+Result<Endpoint> parse_listener(std::string_view option, std::string_view text);
 // A name of the user database or a number.
 Result<uid_t> parse_user(std::string_view option, const std::string& text);
 Result<firewall::Backend> parse_backend(std::string_view option, std::string_view text);

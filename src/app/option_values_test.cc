@@ -19,6 +19,15 @@ TEST(ParseNumber, TakesDecimalAndHexWithinTheRange) {
   }
 }
 
+TEST(ParseListener, TakesAnAddressAndAPortOrAPortOnLoopback) {
+  EXPECT_EQ(to_string(parse_listener("--m", "9095").value()), "127.0.0.1:9095");
+  EXPECT_EQ(to_string(parse_listener("--m", "[::1]:1").value()), "[::1]:1");
+  EXPECT_EQ(to_string(parse_listener("--m", "0.0.0.0:65535").value()), "0.0.0.0:65535");
+  for (const auto* text : {"", "0", "65536", ":9095", "localhost:9095", "127.0.0.1", "::1", "-1"}) {
+    EXPECT_FALSE(parse_listener("--m", text)) << text;
+  }
+}
+
 TEST(ParseDuration, TakesSecondsAndMilliseconds) {
   EXPECT_EQ(parse_duration("--t", "10", 100ms, 600s), 10'000ms);
   EXPECT_EQ(parse_duration("--t", "10s", 100ms, 600s), 10'000ms);

@@ -79,6 +79,7 @@ struct UpFlags {
   bool keep_logs = false;
   std::string workers = "0";
   std::string memory_budget = "256M";
+  std::optional<std::string> metrics;
 };
 
 // The few of them that commands take which act on a daemon from outside.

@@ -248,6 +248,9 @@ void read_general(const UpFlags& flags, Config& config, Reader& reader) {
   reader.take(config.workers, parse_number(flags.label("workers"), flags.workers, 0, 64));
   reader.take(config.memory_budget, parse_size(flags.label("memory-budget"), flags.memory_budget,
                                                8ull << 20, 64ull << 30));
+  if (flags.metrics) {
+    reader.take(config.metrics, parse_listener(flags.label("metrics"), *flags.metrics));
+  }
   config.verbose = flags.verbose;
   config.dry_run = flags.dry_run;
   config.keep_logs = flags.keep_logs;
@@ -284,6 +287,12 @@ Judgement judge(UpFlags& flags, JudgeWhat what) {
   read_traffic(flags, config, reader);
   read_host_numbers(flags, config, reader);
   read_general(flags, config, reader);
+  if (config.metrics && !config.metrics->address.is_loopback()) {
+    judgement.checked.warnings.push_back(
+        flags.label("metrics") + " " + to_string(*config.metrics) +
+        ": whoever reaches this address reads the numbers, without a password; 127.0.0.1 is for "
+        "this machine alone");
+  }
   if (!given) return judgement;
   reader.require(add_username(flags, config.proxy));
   // Last, so that nobody types a password before a typing error elsewhere is found.

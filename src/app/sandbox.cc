@@ -190,7 +190,7 @@ Result<> enter_sandbox(const SandboxOptions& options) {
   if (options.parent != 0) {  // the change of user has undone it (prctl(2))
     if (auto tied = die_with(options.parent); !tied) return tied;
   }
-  if (options.filter) return install_filter();
+  if (options.filter) return install_filter(options.serves);
   return {};
 }
 

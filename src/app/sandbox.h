@@ -30,6 +30,7 @@ struct SandboxOptions {
   // The seccomp allow-list of seccomp_filter.h. Off for the resolver, whose libraries (NSS) may do
   // anything; it has no descriptor that matters.
   bool filter = true;
+  bool serves = false;  // the filter allows accept4(2) too
 };
 
 // In this order: parent's death, descriptors (0, 1 and 2 become /dev/null unless kept, so that no

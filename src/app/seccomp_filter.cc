@@ -89,6 +89,7 @@ constexpr AllowedCall kConditional[] = {
     {CALL(tgkill), "abort; this process only"},
     {CALL(prlimit64), "how many descriptors there may be; reads only"},
 };
+constexpr AllowedCall kAccept = {CALL(accept4), "connections of those who read metrics"};
 // clang-format on
 #undef CALL
 
@@ -132,7 +133,7 @@ Result<> add_conditional(const Context& context) {
 
 std::span<const AllowedCall> allowed_calls() { return kCalls; }
 
-Result<> install_filter() {
+Result<> install_filter(bool serves) {
   const Context context(::seccomp_init(SCMP_ACT_KILL_PROCESS));
   if (!context) return fail(Code::Unsupported, "seccomp: no filter can be made (seccomp_init)");
   // Calls of another architecture (32 bit on a 64 bit kernel) end the process as well.
@@ -143,6 +144,9 @@ Result<> install_filter() {
     if (auto added = add_rule(context, call); !added) return added;
   }
   if (auto added = add_conditional(context); !added) return added;
+  if (serves) {
+    if (auto added = add_rule(context, kAccept); !added) return added;
+  }
   const int rc = ::seccomp_load(context.get());
   if (rc == 0) return {};
   auto error = fail_errno(-rc, "seccomp: installing the list of allowed system calls");

@@ -21,6 +21,7 @@ std::span<const AllowedCall> allowed_calls();
 // Calls that are allowed with some arguments only: mmap without PROT_EXEC, reading
 // this process's own limits; ioctl not at all. Installs the filter for this process; it stays until
 // the process ends. no_new_privs must be set. Code::Unsupported on kernels without seccomp filters.
-Result<> install_filter();
+// `serves`: accept4(2) too, for a process that has a listener.
+Result<> install_filter(bool serves = false);
 
 }  // namespace proxyvpn::app

@@ -99,6 +99,14 @@ void set_limits() {
   forbid_core_dumps();
 }
 
+MetricsPort::Setup metrics_setup(const SandboxUser& user, Config& config, UniqueFd listener) {
+  MetricsPort::Setup setup;
+  setup.listener = std::move(listener);
+  setup.forget = [&config] { config.proxy.credentials.reset(); };
+  setup.enter_sandbox = metrics_sandbox(user);
+  return setup;
+}
+
 // What stays the same for the whole run and is referred to from callbacks.
 struct Run {
   Config config;
@@ -163,6 +171,12 @@ Session make_session(Run& run, RunLog& log) {
 
 int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
               const Notifier& notifier, bool& keep_log) {
+  UniqueFd metrics;
+  if (run.config.metrics) {
+    auto listener = listen_for_metrics(*run.config.metrics);
+    if (!listener) return give_up(launcher, listener.error().message);
+    metrics = std::move(*listener);
+  }
   auto log = launcher.detached() ? RunLog::to_file(place.get()) : RunLog::to_terminal();
   if (!log) return give_up(launcher, log.error().message);
   // From here on our own stderr is for the last words of a crash.
@@ -171,7 +185,9 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
   if (run.config.verbose) log::set_level(log::Level::Debug);
   int exit_code = 1;
   {
-    Supervisor supervisor(run.reactor, signals, run.tools, make_session(run, *log), place.get(),
+    Session session = make_session(run, *log);
+    if (metrics) session.metrics = metrics_setup(run.user, run.config, std::move(metrics));
+    Supervisor supervisor(run.reactor, signals, run.tools, std::move(session), place.get(),
                           launcher, notifier);
     supervisor.open_control();
     // From here on no file has to be given away: what is not needed any more goes.

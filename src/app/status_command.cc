@@ -12,6 +12,7 @@
 #include "app/option_values.h"
 #include "app/status_json.h"
 #include "app/status_text.h"
+#include "app/watch.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -76,6 +77,8 @@ class StatusCommand final : public Subcommand {
  public:
   void define(CLI::App& app) override {
     app.add_flag("--json", json_, "Answer as JSON")->group("General");
+    app.add_flag("--watch", watch_, "Show state, rates and the busiest connections, live")
+        ->group("General");
     app.add_option("--wait", wait_, "Return when the machine is in this state: up or down")
         ->type_name("STATE")
         ->expected(0, 1)
@@ -91,6 +94,9 @@ class StatusCommand final : public Subcommand {
     if (!config) return tl::unexpected(config.error());
     auto wanted = read();
     if (!wanted) return tl::unexpected(wanted.error());
+    if (watch_) {
+      return [config = std::move(*config), json = json_] { return run_watch(config, json); };
+    }
     return [config = std::move(*config), wanted = *wanted] { return show(config, wanted); };
   }
 
@@ -102,6 +108,8 @@ class StatusCommand final : public Subcommand {
       return fail(Code::InvalidArgument, "--wait '" + *wait_ + "' is neither 'up' nor 'down'");
     }
     if (wait_) wanted.wait = *wait_ == "down" ? WaitFor::Down : WaitFor::Up;
+    if (watch_ && wait_)
+      return fail(Code::InvalidArgument, "--watch and --wait exclude each other");
     if (!timeout_) return wanted;
     if (!wait_) return fail(Code::InvalidArgument, "--timeout belongs to --wait");
     const auto time = parse_duration("--timeout", *timeout_, milliseconds(0), kLongestWait);
@@ -111,6 +119,7 @@ class StatusCommand final : public Subcommand {
   }
 
   bool json_ = false;
+  bool watch_ = false;
   std::optional<std::string> wait_;
   std::optional<std::string> timeout_;
   ClientFlags client_;

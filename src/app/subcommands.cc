@@ -3,6 +3,7 @@
 #include "app/completion.h"
 #include "app/config_command.h"
 #include "app/flows_command.h"
+#include "app/metrics_command.h"
 #include "app/run_subcommand.h"
 #include "app/status_command.h"
 #include "app/subcommand.h"
@@ -20,6 +21,8 @@ std::span<const SubcommandEntry> subcommands() {
       SubcommandEntry{"config", "Check or show the configuration", make_config},
       SubcommandEntry{"completion", "Print the completions for a shell: bash, zsh or fish",
                       make_completion},
+      SubcommandEntry{"metrics", "Print the numbers once as --metrics serves them",
+                      make_metrics_command},
   };
   return kEntries;
 }

@@ -111,6 +111,16 @@ int Supervisor::run() {
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   note_step("starting");
   feed_watchdog();
+  if (session_.metrics) {
+    auto& setup = *session_.metrics;
+    setup.status = [this] { return full_status(); };
+    setup.forget = [this, more = std::move(setup.forget)] {
+      session_.config.proxy.credentials.reset();
+      pool_.forget_credentials();
+      if (more) more();
+    };
+    metrics_ = std::make_unique<MetricsPort>(reactor_, std::move(setup));
+  }
   start();
   while (phase_ != Phase::Done) {
     if (reactor_.turn()) continue;
@@ -223,6 +233,7 @@ void Supervisor::finish() {
   if (phase_ == Phase::Done) return;
   phase_ = Phase::Done;
   finish_timer_.cancel();
+  metrics_.reset();
   const auto down = lifecycle_.down();
   const bool shut = committed_ ? lifecycle_.plan().persist_killswitch : lifecycle_.adopted();
   if (!down) {
@@ -253,6 +264,7 @@ void Supervisor::on_signal() {
   while (const auto signal = signals_.next()) {
     if (*signal == SIGCHLD) {
       pool_.reap();
+      if (metrics_) metrics_->reap();
     } else if (*signal == SIGHUP && !hangup_ends()) {
       log::info("SIGHUP: there is nothing to reload");
     } else if (committed_) {

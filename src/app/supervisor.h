@@ -14,6 +14,7 @@
 #include "app/detach.h"
 #include "app/host_tools.h"
 #include "app/lifecycle.h"
+#include "app/metrics_port.h"
 #include "app/notify.h"
 #include "app/proxy_health.h"
 #include "app/rate_meter.h"
@@ -37,6 +38,7 @@ struct Session {
   // Starts looking the proxy's name up and calls back later, from the reactor; empty when there is
   // no name to look up.
   std::function<Result<>(std::function<void(Result<std::vector<Endpoint>>)> done)> resolve;
+  std::optional<MetricsPort::Setup> metrics;
   std::function<void()> on_tick;            // once a second; may be empty
   std::function<bool()> resolvers_changed;  // since the last call; may be empty
 };
@@ -110,6 +112,7 @@ class Supervisor final : private WorkerListener {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Beacon> beacon_;
   WorkerPool pool_;
+  std::unique_ptr<MetricsPort> metrics_;
   RateMeter meter_;
 
   event::FunctionHandler signal_handler_;

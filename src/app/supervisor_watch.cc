@@ -37,6 +37,7 @@ void Supervisor::watch() {
 void Supervisor::on_tick() {
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   pool_.reap();
+  if (metrics_) metrics_->reap();
   pool_.tick();
   meter_.sample(reactor_.now(), pool_.totals());
   if (session_.on_tick) session_.on_tick();

@@ -62,6 +62,9 @@ class WorkerPool {
     setup_.make_sockets = std::move(maker);
   }
 
+  // In a child that has no business with them.
+  void forget_credentials() noexcept { setup_.engine.credentials.reset(); }
+
   // One worker per queue. `tun` is not owned and must outlive the pool or the next start().
   Result<> start(const tun::TunQueues& tun, std::vector<Endpoint> proxies);
   // To be called on SIGCHLD, and once a second.

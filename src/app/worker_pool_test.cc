@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app/flow_dump.h"
+
 namespace proxyvpn::app {
 namespace {
 
@@ -24,6 +26,20 @@ struct Script {
 void wait_readable(int fd) {
   pollfd waiting{fd, POLLIN, 0};
   ::poll(&waiting, 1, -1);
+}
+
+// One flow; and then the file may be made no larger.
+void write_table(std::uint64_t id, const DumpFlows& dump, const std::vector<UniqueFd>& files) {
+  FlowRecord flow;
+  flow.id = id;
+  std::vector<std::uint8_t> bytes;
+  append_header(bytes, TimePoint(seconds(1)), 1, 1);
+  append_record(bytes, flow);
+  if (files.size() != 2 || dump.most < 1) return;
+  const int file = files[0].get();
+  const auto size = static_cast<off_t>(kFlowHeaderSize + dump.most * kFlowRecordSize);
+  const bool grows = ::pwrite(file, "x", 1, size) == 1 || ::ftruncate(file, 1) == 0;
+  if (!grows) (void)!::write(file, bytes.data(), bytes.size());
 }
 
 int play(const Script& script, EngineConfig config) {
@@ -44,6 +60,13 @@ int play(const Script& script, EngineConfig config) {
     const auto message = decode_to_worker(received.bytes);
     if (!message) return 3;
     if (std::holds_alternative<Stop>(*message)) return 0;
+    if (const auto* kill = std::get_if<KillFlow>(&*message)) {
+      if (kill->id == config.first_flow_id)
+        send_message(channel, encode(ToSupervisor(ProxyBack{})));
+    }
+    if (const auto* dump = std::get_if<DumpFlows>(&*message)) {
+      write_table(config.first_flow_id, *dump, received.descriptors);
+    }
     if (const auto* sockets = std::get_if<Sockets>(&*message)) {
       // What came is told by a word that the pool passes on.
       if (sockets->count == received.descriptors.size() && sockets->count == script.sockets) {
@@ -164,6 +187,33 @@ TEST_F(WorkerPoolTest, AWorkerThatMayNotBeConfinedDoesNotRun) {
   start();
   until(1);
   EXPECT_THAT(events.front(), HasSubstr("ended with status 1"));
+}
+
+TEST_F(WorkerPoolTest, FlowsGoFromTheWorkerToTheReader) {
+  start();
+  until(1);
+  const auto answer = pool->dump_flows();
+  ASSERT_TRUE(answer.has_value());
+  ASSERT_EQ(2u, answer->size());
+  pollfd done{(*answer)[0].get(), POLLIN, 0};
+  ASSERT_EQ(1, ::poll(&done, 1, 20'000));
+  EXPECT_NE(0, done.revents & POLLHUP);
+  std::vector<std::uint8_t> bytes(1 << 20);
+  const ssize_t n = ::pread((*answer)[1].get(), bytes.data(), bytes.size(), 0);
+  ASSERT_GT(n, 0);
+  const auto dump = decode_flows(std::span(bytes).first(static_cast<std::size_t>(n)));
+  ASSERT_TRUE(dump.has_value());
+  ASSERT_EQ(1u, dump->flows.size());
+  EXPECT_EQ("1.1", connect::flow_id_text(dump->flows[0].id));
+}
+
+TEST_F(WorkerPoolTest, AFlowIsKilledByTheWorkerThatHasIt) {
+  start();
+  until(1);
+  EXPECT_EQ(Code::NotFound, pool->kill_flow(connect::first_flow_id(2)).error().code);
+  ASSERT_TRUE(pool->kill_flow(connect::first_flow_id(1)).has_value());
+  until(2);
+  EXPECT_THAT(events, ElementsAre("ready", "back"));
 }
 
 }  // namespace

@@ -59,6 +59,23 @@ WorkerSetup worker_setup(const SandboxUser& user, int log_fd, std::uint64_t memo
   return setup;
 }
 
+std::function<Result<>(std::span<const int> keep)> metrics_sandbox(const SandboxUser& user) {
+  return [user, limit = data_limit(0), parent = ::getpid()](std::span<const int> keep) {
+    std::vector<int> all(keep.begin(), keep.end());
+#ifdef PROXYVPN_ADDRESS_SANITIZER
+    all.push_back(STDERR_FILENO);  // its reports
+#endif
+    SandboxOptions options;
+    options.keep = all;
+    options.user = user;
+    options.parent = parent;
+    options.raise_descriptor_limit = false;
+    options.data_limit = limit;
+    options.serves = true;
+    return enter_sandbox(options);
+  };
+}
+
 void forbid_core_dumps() {
   const rlimit none{};
   static_cast<void>(::setrlimit(RLIMIT_CORE, &none));

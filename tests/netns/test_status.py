@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ import scripted_proxy
 import servers
 from cases import case
 from client import VIA_PROXY, both, expect_way
+from prometheus_client.parser import text_string_to_metric_families
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 UP, DOWN, SHUT, NO_TRAFFIC, TOO_LATE = 0, 3, 4, 5, 6
@@ -156,3 +158,94 @@ def drain(sock):
             time.sleep(0.01)
     except OSError:
         pass
+
+
+def scrape(lab, request=b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", port=9095):
+    """(status, body) of one request to the daemon's metrics."""
+    with lab.host.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(request)
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+def families(text):
+    """{name: {labels: value}}, by Prometheus' own parser."""
+    return {family.name: {tuple(sorted(sample.labels.items())): sample.value for sample in family.samples}
+            for family in text_string_to_metric_families(text)}
+
+
+@case("metrics_scraped", timeout=90)
+def test_metrics(lab):
+    """--metrics answers in Prometheus' form (its own parser), equal to `proxyvpn metrics` and status; garbage and crowds are bounded; a dead process is followed."""
+    _, ours, daemon = scenes.start(lab, "--metrics", "9095", user="pvtest")
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    for address in labs.WEB:
+        client.udp(lab, address, 443)
+    time.sleep(0.3)                       # an answer is good for all who ask within 200 ms
+    status_code, text = scrape(lab)
+    assert status_code == 200
+    page, told = families(text), checked(ours.run("status", "--json").stdout, "status")
+    assert page["proxyvpn_up"] == {(): 1.0} and page["proxyvpn_shut"] == {(): 0.0}
+    assert page["proxyvpn_state"][(("state", "up"),)] == 1.0 and sum(page["proxyvpn_state"].values()) == 1.0
+    assert page["proxyvpn_flows"][()] == told["flows"]["total"] >= 2
+    assert page["proxyvpn_bytes"][(("direction", "down"),)] == told["bytes"]["down"] > 0
+    assert page["proxyvpn_killswitch_refused_packets"][(("reason", "udp"),)] >= 2
+    assert page["proxyvpn_memory_resident_bytes"][()] > 1 << 20
+    assert families(ours.run("metrics").stdout).keys() == page.keys()
+    pids = [pid for pid, parent in ours.pids().items() if parent == daemon.pid and comm(pid) == "proxyvpn-metric"]
+    assert len(pids) == 1, ours.pids()
+    for name, value in status_file(pids[0]).items():
+        assert name not in ("CapPrm", "CapEff", "CapInh", "CapAmb") or int(value, 16) == 0, name
+        assert name != "Seccomp" or product.is_sanitized() or value == "2"
+    for request, code in ((b"GET /other HTTP/1.1\r\n\r\n", 404), (b"POST /metrics HTTP/1.1\r\n\r\n", 405), (b"\x16\x03\x01\r\n\r\n", 400),
+                          (b"GET /metrics HTTP/1.1\r\nA: " + b"a" * 9000, 431)):
+        assert scrape(lab, request)[0] == code, request[:40]
+    crowd = []
+    for _ in range(40):                   # more than it takes at once, none of which asks
+        sock = lab.host.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.connect(("127.0.0.1", 9095))
+        crowd.append(sock)
+    labs.wait_until(lambda: answers(lab), 20, "the silent ones are dropped and metrics are answered again", step=0.5)
+    for sock in crowd:
+        sock.close()
+    os.kill(pids[0], signal.SIGKILL)
+    daemon.wait_log("for --metrics has ended")
+    labs.wait_until(lambda: answers(lab), 20, "another process answers", step=0.5)
+    scenes.finish(ours, daemon)
+    assert families(ours.run("metrics").stdout)["proxyvpn_up"] == {(): 0.0}
+    taken = lab.host.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind(("127.0.0.1", 9095))
+    taken.listen(1)
+    refused = ours.run("up", "--proxy-url", "http://203.0.113.10:3128", "--metrics", "9095")
+    assert refused.returncode == 1 and "127.0.0.1:9095" in refused.stderr, refused.stderr
+    taken.close()
+    for wrong in ("x", "0", "70000", "127.0.0.1", "proxy.test:80"):
+        assert ours.run("up", "--proxy-url", "http://203.0.113.10:3128", "--metrics", wrong).returncode == 2, wrong
+    dry = ours.run("up", "--proxy-url", "http://203.0.113.10:3128", "--metrics", "0.0.0.0:9095", "--dry-run")
+    assert dry.returncode == 0 and "--metrics" in dry.stderr and "warning" in dry.stderr, dry.stderr
+
+
+def answers(lab):
+    try:
+        return scrape(lab)[0] == 200
+    except (OSError, IndexError):
+        return False
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def status_file(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
