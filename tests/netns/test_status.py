@@ -10,7 +10,6 @@ import threading
 import time
 
 import client
-import jsonschema
 import lab as labs
 import product
 import scenes
@@ -18,7 +17,6 @@ import scripted_proxy
 import servers
 from cases import case
 from client import VIA_PROXY, both, expect_way
-from prometheus_client.parser import text_string_to_metric_families
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 UP, DOWN, SHUT, NO_TRAFFIC, TOO_LATE = 0, 3, 4, 5, 6
@@ -26,6 +24,7 @@ UP, DOWN, SHUT, NO_TRAFFIC, TOO_LATE = 0, 3, 4, 5, 6
 
 def checked(text, name):
     """The JSON, if it is as docs/NAME.schema.json says."""
+    import jsonschema      # here, so that the list of cases needs no package
     schema = json.loads((DOCS / f"{name}.schema.json").read_text())
     jsonschema.Draft7Validator.check_schema(schema)
     value = json.loads(text)
@@ -175,6 +174,7 @@ def scrape(lab, request=b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", por
 
 def families(text):
     """{name: {labels: value}}, by Prometheus' own parser."""
+    from prometheus_client.parser import text_string_to_metric_families
     return {family.name: {tuple(sorted(sample.labels.items())): sample.value for sample in family.samples}
             for family in text_string_to_metric_families(text)}
 
