@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 #include "app/config_sources.h"
 #include "app/options.h"
@@ -251,7 +252,7 @@ Parsed finish(Result<Checked> checked, Command command, std::string_view name) {
   }
   Parsed parsed;
   parsed.command_line =
-      CommandLine{command, std::move(checked->config), std::move(checked->warnings), {}};
+      CommandLine{command, std::move(checked->config), {}, {}, std::move(checked->warnings), {}};
   return parsed;
 }
 
@@ -267,14 +268,32 @@ Parsed finish(const Definition::Other& chosen, std::optional<std::string> variab
   return parsed;
 }
 
+// A daemon that goes into the background leaves the directory it was started in, and reads its
+// files again later.
+void make_absolute(std::optional<std::string>& path) {
+  std::error_code error;
+  if (!path || path->empty() || *path == "-") return;
+  const auto absolute = std::filesystem::absolute(*path, error);
+  if (!error) path = absolute.string();
+}
+
 // Every mistake is a line: a file may have many.
 Parsed finish_up(Definition& definition, std::optional<std::string> variable,
                  const ConfigPaths& paths, bool nothing_typed) {
   Sources sources{std::move(definition.up_flags), std::move(variable), paths};
-  auto judgement = judge_sources(sources);
+  make_absolute(sources.typed.config);
+  make_absolute(sources.typed.password_file);
+  UpFlags merged;
+  auto judgement = judge_sources(sources, {}, &merged);
+  if (judgement.mistakes.empty()) {
+    auto options = effective_options(merged, judgement);
+    Parsed parsed = finish(std::move(judgement.checked), Command::Up, "up");
+    parsed.command_line->sources = std::move(sources);
+    parsed.command_line->options = std::move(options);
+    return parsed;
+  }
   wipe_secrets(sources.typed);
   if (sources.proxy_url) wipe(*sources.proxy_url);
-  if (judgement.mistakes.empty()) return finish(std::move(judgement.checked), Command::Up, "up");
   if (nothing_typed && judgement.no_proxy && judgement.mistakes.size() == 1) {
     return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
   }

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/config_sources.h"
+#include "app/effective_options.h"
 #include "app/options.h"
 #include "app/subcommand.h"
 
@@ -15,6 +17,8 @@ enum class Command : std::uint8_t { Up, Down, Counters, Lock, Unlock, Other };
 struct CommandLine {
   Command command = Command::Up;
   Config config;
+  Sources sources;                    // of `up`: to read it again
+  EffectiveOptions options;           // of `up`
   std::vector<std::string> warnings;  // sentences for stderr
   Action action{};                    // Command::Other only
 };

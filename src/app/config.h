@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/log_render.h"
 #include "base/clock.h"
 #include "base/ip.h"
 #include "connect/proxy_url.h"
@@ -54,7 +55,9 @@ struct Config {
   unsigned workers = 0;                        // 0: by the number of cores
   std::uint64_t memory_budget = 256ull << 20;  // bytes for all windows of all flows of a worker
   std::optional<Endpoint> metrics;             // --metrics: where Prometheus asks
-  bool verbose = false;
+  log::Level log_level = log::Level::Info;     // --log-level, --verbose
+  LogFormat log_format = LogFormat::Auto;      // --log-format
+  bool verbose = false;                        // one line per connection: log_level is Debug
   bool dry_run = false;
   bool keep_logs = false;
   bool detach = false;

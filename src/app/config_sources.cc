@@ -116,8 +116,13 @@ void load_one(Loaded& loaded, const std::string& path, Place place, bool must_ex
   if (path.empty()) return;
   auto read = read_config_text(path);
   if (!read) {
-    const bool absent = read.error().code == Code::NotFound && !must_exist;
-    if (!absent) loaded.mistakes.push_back(read.error());
+    if (!must_exist && read.error().code == Code::NotFound) return;
+    if (!must_exist && read.error().sys_errno == EACCES) {
+      // Not for this user, who may try things out (--dry-run) all the same.
+      loaded.warnings.push_back(read.error().message + "; what it says does not count");
+      return;
+    }
+    loaded.mistakes.push_back(read.error());
     return;
   }
   auto file = parse_config_file(read->text, path);
@@ -213,7 +218,7 @@ void merge_sources(UpFlags& flags, const std::optional<std::string>& proxy_url_v
   }
 }
 
-Judgement judge_sources(const Sources& sources, JudgeWhat what) {
+Judgement judge_sources(const Sources& sources, JudgeWhat what, UpFlags* merged) {
   UpFlags flags = sources.typed;
   auto loaded = load_config_files(sources.paths, flags.config);
   merge_sources(flags, sources.proxy_url, loaded);
@@ -229,6 +234,7 @@ Judgement judge_sources(const Sources& sources, JudgeWhat what) {
                             loaded.mistakes.end());
   wipe_secrets(flags);
   wipe_secrets(loaded);
+  if (merged != nullptr) *merged = std::move(flags);
   return judgement;
 }
 

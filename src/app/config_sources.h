@@ -45,7 +45,8 @@ struct Sources {
   std::optional<std::string> proxy_url;  // PROXYVPN_PROXY_URL
   ConfigPaths paths;
 };
-Judgement judge_sources(const Sources& sources, JudgeWhat what = {});
+// `merged`: what the files and the environment have added to what was typed, without secrets.
+Judgement judge_sources(const Sources& sources, JudgeWhat what = {}, UpFlags* merged = nullptr);
 
 // Overwrites the secrets in it.
 void wipe_secrets(UpFlags& flags);

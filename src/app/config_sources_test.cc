@@ -148,6 +148,15 @@ TEST_F(Sourced, WhatIsNoFileIsRefusedAtOnce) {
   EXPECT_THAT(read_config_text(paths_.system).error().message, HasSubstr("64 KiB"));
 }
 
+TEST_F(Sourced, AFileThatThisUserMayNotReadIsAWarningUnlessItIsGiven) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  write(paths_.system, "mtu = 1400\n", 0);
+  const auto loaded = load_config_files(paths_, std::nullopt);
+  EXPECT_THAT(loaded.mistakes, IsEmpty());
+  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("does not count")));
+  EXPECT_EQ(load_config_files(paths_, paths_.system).mistakes.size(), 1u);
+}
+
 TEST_F(Sourced, APasswordThatEverybodyCanReadIsAWarning) {
   const auto warnings = [&](const std::string& text, mode_t mode) {
     write(paths_.user, text, mode);

@@ -7,8 +7,8 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr std::array kVerbs = {Verb::Ping, Verb::Status, Verb::Counters,
-                               Verb::Down, Verb::Flows,  Verb::KillFlow};
+constexpr std::array kVerbs = {Verb::Ping,  Verb::Status,   Verb::Counters, Verb::Down,
+                               Verb::Flows, Verb::KillFlow, Verb::Reload};
 constexpr std::string_view kErrorMark = "error: ";
 
 bool printable(char c) noexcept { return c >= 0x20 && c != 0x7f; }
@@ -44,6 +44,8 @@ std::string_view to_string(Verb verb) noexcept {
       return "flows";
     case Verb::KillFlow:
       return "kill-flow";
+    case Verb::Reload:
+      return "reload";
   }
   return "?";
 }
@@ -89,7 +91,8 @@ RequestReader::State RequestReader::understand() noexcept {
     return state_;
   }
   return refuse(
-      "unknown request: this daemon knows ping, status, counters, down, flows and kill-flow ID");
+      "unknown request: this daemon knows ping, status, counters, down, flows, reload and "
+      "kill-flow ID");
 }
 
 std::string request_line(const Request& request) {

@@ -102,6 +102,7 @@ struct ControlServer::Client {
   std::string output;
   std::vector<UniqueFd> descriptors;  // go with the first byte of the output
   bool answered = false;
+  bool waits_for_answer = false;
   bool waits_for_end = false;  // asked for `down`
 };
 
@@ -208,6 +209,7 @@ void ControlServer::answer(Client& client) {
   } else {
     client.waits_for_end = client.request.request().verb == Verb::Down;
     Answer answered = handler_(client.request.request(), client.peer);
+    client.waits_for_answer = answered.text.empty();
     client.output = std::move(answered.text);
     client.descriptors = std::move(answered.descriptors);
   }
@@ -226,7 +228,7 @@ void ControlServer::flush(Client& client) {
     client.output.erase(0, static_cast<std::size_t>(n));
     client.descriptors.clear();
   }
-  if (!client.waits_for_end) return drop(client);
+  if (!client.waits_for_end && !client.waits_for_answer) return drop(client);
   // Nothing more is read; only its going away is of interest.
   client.deadline.cancel();
   if (!reactor_.modify(client.socket.get(), 0, client.handler)) drop(client);
@@ -242,6 +244,17 @@ void ControlServer::drop(Client& client) {
 
 void ControlServer::bury() {
   std::erase_if(clients_, [](const auto& client) { return !client->socket; });
+}
+
+void ControlServer::finish(Verb verb, const std::string& text) {
+  for (auto& client : clients_) {
+    if (!client->socket || !client->waits_for_answer) continue;
+    if (client->request.request().verb != verb) continue;
+    client->waits_for_answer = false;
+    client->output = text;
+    client->deadline.arm(reactor_.timers(), reactor_.now() + kRequestTime);
+    flush(*client);
+  }
 }
 
 void ControlServer::finish(const std::string& text) {

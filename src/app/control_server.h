@@ -39,7 +39,7 @@ class ControlServer {
     std::string text;
     std::vector<UniqueFd> descriptors;  // at most kMostDescriptors
   };
-  // For Verb::Down the connection then stays open until finish().
+  // For Verb::Down, and for an answer without text, the connection then stays open until finish().
   using Handler = std::function<Answer(const Request& request, const Peer& peer)>;
 
   // Listens on the socket kControlName in `directory`, for which the caller holds the lock: what a
@@ -55,6 +55,8 @@ class ControlServer {
   // The last word ("done\n", error_reply()) to those who asked for `down`. Their connections close
   // with the server.
   void finish(const std::string& text);
+  // The whole answer to those who asked for this and have none yet.
+  void finish(Verb verb, const std::string& text);
 
  private:
   struct Client;

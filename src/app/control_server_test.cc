@@ -39,6 +39,7 @@ class ControlServerTest : public ::testing::Test {
           answer.text = request.verb == Verb::Down
                             ? ok_reply({})
                             : ok_reply({{"verb", std::string(to_string(request.verb))}});
+          if (request.verb == Verb::Reload) answer.text.clear();
           if (request.verb == Verb::Flows) {
             for (int i = 0; i < 20; ++i) answer.descriptors.emplace_back(::dup(2));
           }
@@ -103,6 +104,24 @@ TEST_F(ControlServerTest, DownStaysOpenUntilTheEnd) {
   EXPECT_EQ(10, ::recv(socket.get(), text, sizeof text, 0));
   EXPECT_STREQ("done open\n", text);
   EXPECT_EQ(0, ::recv(socket.get(), text, sizeof text, 0));
+}
+
+TEST_F(ControlServerTest, AnAnswerMayComeLater) {
+  open_server(ours());
+  const UniqueFd socket = connect();
+  const UniqueFd other = connect();
+  bool ended = true;
+  EXPECT_EQ("", talk(socket, "reload\n", &ended));
+  EXPECT_FALSE(ended);
+  EXPECT_EQ("ok\n", talk(other, "down\n"));
+  server_->finish(Verb::Reload, ok_reply({{"applied", "dns"}}));
+  std::string text(100, '\0');
+  text.resize(static_cast<std::size_t>(
+      std::max<ssize_t>(0, ::recv(socket.get(), text.data(), text.size(), 0))));
+  EXPECT_EQ(text, "ok\napplied dns\n");
+  char more = 0;
+  EXPECT_EQ(0, ::recv(socket.get(), &more, 1, 0));
+  EXPECT_EQ(-1, ::recv(other.get(), &more, 1, 0)) << "who waits for the end is not answered";
 }
 
 TEST_F(ControlServerTest, StrangersAreRefusedInWords) {

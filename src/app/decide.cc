@@ -83,11 +83,14 @@ Result<std::vector<Endpoint>> find_proxies(const Config& config, const HostFacts
 }  // namespace
 
 Result<Decision> decide(const Config& config, const SandboxUser& user, const Signals* signals,
-                        const Complain& complain) {
+                        const Complain& complain, const Complain& progress) {
   Decision decision;
   decision.facts = std::make_shared<HostFacts>(read_host_facts(config));
   if (auto good = tell(preflight(config, *decision.facts), complain); !good) {
     return tl::unexpected(good.error());
+  }
+  if (progress && config.proxy_ips.empty()) {
+    progress("starting: looking up the proxy " + config.proxy.host);
   }
   auto proxies = find_proxies(config, *decision.facts, user, signals);
   if (!proxies) return tl::unexpected(proxies.error());

@@ -25,7 +25,9 @@ struct Decision {
 // Looks at the machine, judges, looks the proxy's name up. Every warning and every error but the
 // last goes to `complain` as a sentence; the last error is the answer. A signal that ends the
 // program (`signals`, may be null) ends the waiting for a name.
+// `progress`: what is being waited for, empty afterwards.
 Result<Decision> decide(const Config& config, const SandboxUser& user, const Signals* signals,
-                        const std::function<void(const std::string&)>& complain);
+                        const std::function<void(const std::string&)>& complain,
+                        const std::function<void(const std::string&)>& progress = {});
 
 }  // namespace proxyvpn::app

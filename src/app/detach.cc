@@ -19,6 +19,7 @@ namespace {
 // What goes through the pipe is lines; the first byte says what the rest is.
 constexpr char kSay = 'o';
 constexpr char kComplain = 'e';
+constexpr char kProgress = 'p';
 constexpr char kDecide = 'd';
 
 std::atomic<pid_t> daemon_pid{0};
@@ -38,11 +39,26 @@ std::string how_it_ended(pid_t pid) {
   return "ended with status " + std::to_string(WEXITSTATUS(status));
 }
 
+constexpr const char* kTakeBack = "\r\x1b[K";
+
+bool takes_lines_back(int fd) {
+  const char* const term = std::getenv("TERM");
+  return ::isatty(fd) == 1 && term != nullptr && std::strcmp(term, "dumb") != 0;
+}
+
+// Without the newline that a line of the pipe ends with.
+void draw_progress(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  std::fprintf(stderr, "%s%.*s", kTakeBack, static_cast<int>(text.size()), text.data());
+  std::fflush(stderr);
+}
+
 // Prints lines until the decision; answers the exit code.
 int follow(FILE* stream, pid_t pid) {
   char* line = nullptr;
   std::size_t capacity = 0;
   int code = -1;
+  const bool draws = takes_lines_back(STDERR_FILENO);
   while (code < 0) {
     const ssize_t length = ::getline(&line, &capacity, stream);
     if (length < 0) {
@@ -52,6 +68,7 @@ int follow(FILE* stream, pid_t pid) {
       }
       break;
     }
+    if (draws) draw_progress(line[0] == kProgress ? line + 1 : "");
     if (line[0] == kSay && std::fputs(line + 1, stdout) >= 0) std::fflush(stdout);
     if (line[0] == kComplain) std::fputs(line + 1, stderr);
     if (line[0] == kDecide) code = std::atoi(line + 1) & 0xff;
@@ -113,11 +130,11 @@ namespace {
 
 // A stopped terminal (Ctrl-S) or a full pipe must not stop the supervisor: after a moment the line
 // is dropped. Shorter than PIPE_BUF, so that a writable pipe takes it whole.
-void print(int fd, std::string_view line) noexcept {
+void print(int fd, std::string_view line, const char* end = "\n") noexcept {
   pollfd waiting{fd, POLLOUT, 0};
   if (::poll(&waiting, 1, 200) != 1) return;
   std::string text(line.substr(0, 2000));
-  text += '\n';
+  text += end;
   const ssize_t written = ::write(fd, text.data(), text.size());
   static_cast<void>(written);  // nobody to tell
 }
@@ -145,7 +162,18 @@ void Launcher::say(std::string_view line) noexcept {
     if (pipe_) static_cast<void>(send(kSay, line));  // nobody reads: nobody to tell
     return;
   }
-  print(STDOUT_FILENO, line);
+  print(STDOUT_FILENO, (takes_lines_back(STDOUT_FILENO) ? kTakeBack : "") + std::string(line));
+}
+
+void Launcher::progress(std::string_view text) noexcept {
+  std::string line(text.empty() ? "" : "proxyvpn: ");
+  line += text.substr(0, 70);  // of 80 columns
+  if (detached_) {
+    if (pipe_) static_cast<void>(send(kProgress, line));
+    return;
+  }
+  if (!takes_lines_back(STDERR_FILENO)) return;
+  print(STDERR_FILENO, kTakeBack + line, "");
 }
 
 void Launcher::complain(std::string_view line) noexcept {
@@ -153,7 +181,7 @@ void Launcher::complain(std::string_view line) noexcept {
     if (pipe_) static_cast<void>(send(kComplain, line));
     return;
   }
-  print(STDERR_FILENO, line);
+  print(STDERR_FILENO, (takes_lines_back(STDERR_FILENO) ? kTakeBack : "") + std::string(line));
 }
 
 bool Launcher::decide(int exit_code) noexcept {

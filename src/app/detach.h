@@ -26,6 +26,9 @@ class Launcher {
   // A whole line, without the newline.
   void say(std::string_view line) noexcept;
   void complain(std::string_view line) noexcept;
+  // What the person waits for, on a line of a terminal that goes again with the next one; empty:
+  // gone. Nothing where there is no terminal.
+  void progress(std::string_view text) noexcept;
   // The start is decided: the parent ends with this code. After it nothing more can be said. False:
   // the parent is gone before it heard.
   bool decide(int exit_code) noexcept;

@@ -11,6 +11,7 @@
 #include "app/capabilities.h"
 #include "app/cleanup.h"
 #include "app/control_client.h"
+#include "app/detach.h"
 #include "app/host_tools.h"
 #include "app/state_dir.h"
 #include "app/state_file.h"
@@ -23,7 +24,10 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr seconds kAnswerTime{3};
 
-void say(const std::string& sentence) { std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str()); }
+void say(const std::string& sentence) {
+  Launcher().progress("");  // what is shown on a terminal meanwhile goes first
+  std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str());
+}
 
 int complain(const std::string& sentence) {
   say("error: " + sentence);
@@ -79,7 +83,9 @@ Daemons stop_daemons(const Config& config) {
     }
     const StateFile note = note_in(*directory);
     add_name(result.tun_names, note.tun_name);
+    Launcher().progress("going down: waiting until everything is taken back");
     const auto stopped = stop_daemon(*directory, say);
+    Launcher().progress("");
     if (!stopped) {
       result.problem = stopped.error();
       continue;

@@ -10,7 +10,7 @@
 #include "app/flow_dump.h"
 #include "app/socket_pool.h"
 #include "app/worker_protocol.h"
-#include "base/log.h"
+#include "base/log_record.h"
 #include "connect/tunnel_table.h"
 #include "event/reactor.h"
 #include "names/datagram_port.h"
@@ -200,6 +200,14 @@ void Engine::handle(Received received) noexcept {
     tunnels_->set_proxies(addresses->endpoints);
   } else if (const auto* verbose = std::get_if<SetVerbose>(&*message)) {
     tunnels_->set_verbose(verbose->verbose);
+  } else if (const auto* options = std::get_if<SetOptions>(&*message)) {
+    tunnels_->set_limits(milliseconds(options->connect_timeout_ms), options->preconnect);
+    log::set_level(options->log_level);
+  } else if (auto* known = std::get_if<SetCredentials>(&*message)) {
+    std::optional<connect::Credentials> credentials;
+    if (known->given) credentials = connect::Credentials{known->username, known->password};
+    tunnels_->set_credentials(std::move(credentials));
+    wipe(reinterpret_cast<char*>(received.bytes.data()), received.bytes.size());
   } else if (const auto* kill = std::get_if<KillFlow>(&*message)) {
     tunnels_->kill(kill->id);
   } else if (const auto* dump = std::get_if<DumpFlows>(&*message)) {
@@ -246,6 +254,7 @@ static_assert(static_cast<int>(Trouble::Loop) == static_cast<int>(connect::Troub
 
 void Engine::beat() noexcept {
   send(Beat{});
+  log::flush_suppressed();
   sockets_.trim();
   beat_timer_.arm(reactor_.timers(), reactor_.now() + kBeat);
 }
@@ -272,6 +281,9 @@ void Engine::publish() noexcept {
   put(stats.buffer_bytes, stack_->buffered_bytes());
   const auto& in_use = tunnels_->proxy_in_use();
   put(stats.proxy_in_use, in_use ? std::hash<IpAddress>()(*in_use) : 0);
+  const auto& health = tunnels_->health();
+  const auto retry = std::chrono::nanoseconds(health.retry_at().time_since_epoch()).count();
+  put(stats.retry_at, health.lost() ? static_cast<std::uint64_t>(retry) : 0);
   put(stats.turns, stats.turns.load(std::memory_order_relaxed) + 1);
 }
 

@@ -4,13 +4,20 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "app/capabilities.h"
 #include "app/sandbox.h"
@@ -45,15 +52,89 @@ bool write_all(int output, const char* data, std::size_t size) noexcept {
   return true;
 }
 
-// Until the end of the pipe, or until it is empty after the signal. Lines that cannot be written
-// are dropped: whoever wrote them must not notice.
-void copy(int input, int output, const sigset_t& while_waiting) noexcept {
+// Gives lines their form and writes them.
+class Printer {
+ public:
+  Printer(int output, int journal, const LogStyle& style)
+      : output_(output), journal_(journal), style_(style) {
+    journal_address_.sun_family = AF_UNIX;
+    const auto length = std::min(style.journal_socket.size(), sizeof journal_address_.sun_path - 1);
+    std::memcpy(journal_address_.sun_path, style.journal_socket.data(), length);
+  }
+
+  // Bytes as they come from the pipe; what is no whole line yet waits for the rest of it.
+  void take(std::string_view bytes) {
+    rest_ += bytes;
+    std::string text;
+    const bool shown = !progress_.empty();
+    std::size_t begin = 0;
+    for (auto end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n', begin)) {
+      append(text, std::string_view(rest_).substr(begin, end - begin));
+      begin = end + 1;
+    }
+    rest_.erase(0, begin);
+    if (rest_.size() > kLongestLine) append(text, std::exchange(rest_, {}));
+    // The line that says what is waited for gives way, and comes back below.
+    if (shown) text.insert(0, kTakeBack);
+    if (!progress_.empty()) text += (shown ? "" : kTakeBack) + ("proxyvpn: " + progress_);
+    // What cannot be written is dropped: whoever wrote it must not notice.
+    write_all(output_, text.data(), text.size());
+  }
+  void end() {
+    if (!rest_.empty()) take("\n");
+    if (!std::exchange(progress_, {}).empty())
+      write_all(output_, kTakeBack, std::strlen(kTakeBack));
+  }
+
+ private:
+  static constexpr std::size_t kLongestLine = 8192;  // ours are shorter
+  static constexpr const char* kTakeBack = "\r\x1b[K";
+
+  void append(std::string& text, std::string_view line) {
+    const auto record = log::decode(line);
+    if (record && record->progress) {
+      if (style_.progress) progress_ = record->event.substr(0, 70);  // of 80 columns
+      return;
+    }
+    if (!record) {
+      text += line;
+    } else if (style_.format == LogFormat::Json) {
+      text += json_line(*record);
+    } else if (style_.format == LogFormat::Journal && send(journal_datagram(*record))) {
+      return;
+    } else {
+      text += log::text_line(*record, style_.colour);
+    }
+    text += '\n';
+  }
+
+  // By its address each time, so that a restart of the journal goes unnoticed.
+  bool send(const std::string& datagram) const {
+    if (journal_ < 0) return false;
+    for (;;) {
+      const auto n =
+          ::sendto(journal_, datagram.data(), datagram.size(), MSG_NOSIGNAL,
+                   reinterpret_cast<const sockaddr*>(&journal_address_), sizeof journal_address_);
+      if (n >= 0 || errno != EINTR) return n >= 0;
+    }
+  }
+
+  int output_;
+  int journal_;
+  const LogStyle& style_;
+  sockaddr_un journal_address_{};
+  std::string rest_;
+  std::string progress_;
+};
+
+// Until the end of the pipe, or until it is empty after the signal.
+void copy(int input, Printer& printer, const sigset_t& while_waiting) {
   std::array<char, std::size_t{64} * 1024> buffer{};
   for (;;) {
     const auto n = ::read(input, buffer.data(), buffer.size());
     if (n == 0) return;
     if (n > 0) {
-      write_all(output, buffer.data(), static_cast<std::size_t>(n));
+      printer.take({buffer.data(), static_cast<std::size_t>(n)});
       continue;
     }
     if (errno == EINTR) continue;
@@ -64,7 +145,7 @@ void copy(int input, int output, const sigset_t& while_waiting) noexcept {
   }
 }
 
-[[noreturn]] void run_writer(int input, int output, pid_t parent) {
+[[noreturn]] void run_writer(int input, int output, const LogStyle& style, pid_t parent) {
   ::prctl(PR_SET_NAME, "proxyvpn-log");
   sigset_t only_drain;
   ::sigemptyset(&only_drain);
@@ -76,8 +157,11 @@ void copy(int input, int output, const sigset_t& while_waiting) noexcept {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTOU, SIGPIPE}) {
     ::signal(signal, SIG_IGN);
   }
+  const UniqueFd journal(
+      style.format == LogFormat::Journal ? ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1);
   SandboxOptions options;
-  const int keep[] = {input, output};
+  std::vector<int> keep = {input, output};
+  if (journal) keep.push_back(journal.get());
   options.keep = keep;
   options.parent = 0;  // not SIGKILL: the last lines shall be written
   options.raise_descriptor_limit = false;
@@ -88,13 +172,15 @@ void copy(int input, int output, const sigset_t& while_waiting) noexcept {
   if (::getppid() != parent) drain = 1;
   sigset_t none;
   ::sigemptyset(&none);
-  copy(input, output, none);
+  Printer printer(output, journal.get(), style);
+  copy(input, printer, none);
+  printer.end();
   ::_exit(0);
 }
 
 }  // namespace
 
-Result<LogWriter> LogWriter::start(int output) {
+Result<LogWriter> LogWriter::start(int output, const LogStyle& style) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
     return fail_errno(errno, "making the pipe for log lines");
@@ -112,7 +198,7 @@ Result<LogWriter> LogWriter::start(int output) {
   ::sigprocmask(SIG_BLOCK, &drain_only, &before);
   const pid_t child = ::fork();
   const int error = errno;
-  if (child == 0) run_writer(reader.get(), output, parent);
+  if (child == 0) run_writer(reader.get(), output, style, parent);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) return fail_errno(error, "starting the process that writes the log (fork)");
   return LogWriter(std::move(writer), child);

@@ -1,9 +1,11 @@
 #pragma once
 // A process that writes log lines, so that nobody else ever waits for a slow terminal, a full disk
 // or a stopped reader. Everybody writes into a pipe that never blocks (base/log counts what does
-// not fit); the writer reads it and uses blocking writes.
+// not fit); the writer reads it, gives each record (base/log_record.h) its form, and uses blocking
+// writes.
 #include <sys/types.h>
 
+#include "app/log_render.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -15,14 +17,16 @@ class LogWriter {
   // Forks the writer. It writes to `output` (not owned), holds no other descriptor and no
   // privilege, and ignores the signals of a terminal, so that the last lines of a run that Ctrl-C
   // ended are still written. When its parent dies, it writes what is there and ends.
-  static Result<LogWriter> start(int output = 2);
+  // What cannot be given to the journal goes to `output` as text.
+  static Result<LogWriter> start(int output = 2, const LogStyle& style = {});
   LogWriter(LogWriter&& other) noexcept;
   LogWriter& operator=(LogWriter&& other) noexcept;
   // finish() with a second.
   ~LogWriter();
 
-  // The end to write to, non-blocking and close-on-exec: for log::set_output() here and in
-  // children.
+  // The end to write to, non-blocking and close-on-exec: for
+  // log::set_record_output() here and in children. Lines that are no records are written as they
+  // are.
   [[nodiscard]] int fd() const noexcept { return pipe_.get(); }
 
   // No line comes any more from here. Waits until the writer has written what is in the pipe, at

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,13 +48,101 @@ TEST(LogWriter, WritesWhatItReadsInOrder) {
   ASSERT_TRUE(writer) << writer.error().message;
   EXPECT_NE(::fcntl(writer->fd(), F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(::fcntl(writer->fd(), F_GETFD), FD_CLOEXEC);
-  log::set_output(writer->fd());
-  for (int i = 0; i < 100; ++i) log::info("line", {{"number", i}});
+  log::set_record_output(writer->fd());
+  for (int i = 0; i < 100; ++i) log::info("line " + std::to_string(i % 10), {{"number", i}});
   log::set_output(2);
   EXPECT_TRUE(writer->finish(seconds(10)));
   std::string expected;
-  for (int i = 0; i < 100; ++i) expected += "proxyvpn: line number=" + std::to_string(i) + "\n";
+  for (int i = 0; i < 100; ++i) {
+    expected += "proxyvpn: line " + std::to_string(i % 10) + " number=" + std::to_string(i) + "\n";
+  }
   EXPECT_EQ(out.rest(), expected);
+}
+
+log::Record record(const std::string& event) {
+  return {log::Level::Error, 1'700'000'000'000'000, 7, event, {{"k", "v"}}};
+}
+
+TEST(LogWriter, RecordsGetTheFormThatWasAskedFor) {
+  const auto written = [](const LogStyle& style) {
+    Pipe out;
+    auto writer = LogWriter::start(out.writer.get(), style);
+    if (!writer) return writer.error().message;
+    // In pieces, as a full pipe hands them out, and with a stranger's line between.
+    const auto lines =
+        log::encode(record("one")) + "\nnot ours\n" + log::encode(record("two")) + "\n";
+    for (const char c : lines) put(writer->fd(), std::string(1, c));
+    writer->finish(seconds(10));
+    return out.rest();
+  };
+  EXPECT_EQ(written({}), "proxyvpn: error: one k=v\nnot ours\nproxyvpn: error: two k=v\n");
+  EXPECT_EQ(written({LogFormat::Json, false, false, ""}),
+            json_line(record("one")) + "\nnot ours\n" + json_line(record("two")) + "\n");
+  EXPECT_EQ(written({LogFormat::Text, true, false, ""}),
+            log::text_line(record("one"), true) + "\nnot ours\n" +
+                log::text_line(record("two"), true) + "\n");
+}
+
+// What a terminal shows in the end of text that takes lines back.
+std::string screen(const std::string& text) {
+  const std::string take_back = "\r\x1b[K";
+  std::string shown;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.compare(i, take_back.size(), take_back) == 0) {
+      shown.resize(shown.rfind('\n') == std::string::npos ? 0 : shown.rfind('\n') + 1);
+      i += take_back.size() - 1;
+    } else {
+      shown += text[i];
+    }
+  }
+  return shown;
+}
+
+TEST(LogWriter, ProgressIsALineOfATerminalThatGoesAgain) {
+  const auto written = [](const LogStyle& style) {
+    Pipe out;
+    auto writer = LogWriter::start(out.writer.get(), style);
+    if (!writer) return writer.error().message;
+    log::set_record_output(writer->fd());
+    log::error("before");
+    log::progress("starting: workers");
+    log::error("it broke");
+    log::progress("going down");
+    log::set_output(2);
+    writer->finish(seconds(10));
+    return out.rest();
+  };
+  const std::string lines = "proxyvpn: error: before\nproxyvpn: error: it broke\n";
+  EXPECT_EQ(written({}), lines);
+  const auto text = written({LogFormat::Text, false, true, ""});
+  EXPECT_NE(text.find("proxyvpn: going down"), std::string::npos);
+  EXPECT_EQ(screen(text), lines);
+}
+
+TEST(LogWriter, TheJournalGetsDatagramsAndTextIsTheWayOutWithoutOne) {
+  std::string directory = "/tmp/proxyvpn-journal-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  LogStyle style{LogFormat::Journal, false, false, directory + "/socket"};
+  const auto say = [&] {
+    Pipe out;
+    auto writer = LogWriter::start(out.writer.get(), style);
+    EXPECT_TRUE(writer && put(writer->fd(), log::encode(record("one")) + "\n"));
+    EXPECT_TRUE(writer->finish(seconds(10)));
+    return out.rest();
+  };
+  EXPECT_EQ(say(), "proxyvpn: error: one k=v\n");
+  const UniqueFd journal(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  style.journal_socket.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(journal.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  EXPECT_EQ(say(), "");
+  std::array<char, 4096> got{};
+  const auto n = ::recv(journal.get(), got.data(), got.size(), MSG_DONTWAIT);
+  ::unlink(style.journal_socket.c_str());
+  ::rmdir(directory.c_str());
+  ASSERT_GT(n, 0);
+  EXPECT_EQ(std::string(got.data(), static_cast<std::size_t>(n)), journal_datagram(record("one")));
 }
 
 TEST(LogWriter, NobodyWaitsForAReaderThatDoesNotRead) {

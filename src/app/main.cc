@@ -22,7 +22,9 @@ int run(CommandLine command_line) {
   }
   switch (command_line.command) {
     case Command::Up:
-      return run_up(std::move(command_line.config), command_line.warnings);
+      return run_up({std::move(command_line.config), std::move(command_line.sources),
+                     std::move(command_line.options)},
+                    command_line.warnings);
     case Command::Down:
       return run_down(command_line.config);
     case Command::Counters:

@@ -11,6 +11,7 @@ using enum OptionGroup;
 
 constexpr const char* kBackends = "auto nftables nft iptables-nft iptables-legacy";
 
+constexpr OptionTraits kReloads{.reloads = true};
 constexpr OptionTraits kForDown{.for_down = true};
 
 const OptionRow kRows[] = {
@@ -34,9 +35,9 @@ const OptionRow kRows[] = {
     {"proxy-ip", Proxy, &UpFlags::proxy_ip, "IP",
      "Address of the proxy, no name is looked up (repeatable)"},
     {"connect-timeout", Proxy, &UpFlags::connect_timeout, "SECONDS",
-     "Longest wait for the proxy to open one connection"},
+     "Longest wait for the proxy to open one connection", kReloads},
     {"preconnect", Proxy, &UpFlags::preconnect, "N",
-     "Connections to the proxy held open ahead of need"},
+     "Connections to the proxy held open ahead of need", kReloads},
 
     {"tun-name", Network, &UpFlags::tun_name, "NAME", "Name of the TUN interface", kForDown},
     {"tun-cidr", Network, &UpFlags::tun_cidr, "CIDR",
@@ -48,16 +49,18 @@ const OptionRow kRows[] = {
      "Do without checksum and segmentation offload on the TUN interface"},
     {"dns", Network, &UpFlags::dns, "IP",
      "Resolver that is reached directly (repeatable); without --dns and --allow-dns those of the "
-     "system are"},
+     "system are",
+     kReloads},
     {"allow-dns", Network, &UpFlags::allow_dns, "IP",
-     "Additional resolver that is reached directly (repeatable)"},
+     "Additional resolver that is reached directly (repeatable)", kReloads},
     {"exclude", Network, &UpFlags::exclude, "CIDR",
-     "Network that is reached directly, not through the proxy (repeatable)"},
+     "Network that is reached directly, not through the proxy (repeatable)", kReloads},
     {"allow-lan", Network, &UpFlags::allow_lan, "",
      "Reach private and link-local networks directly: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, "
-     "169.254.0.0/16, fc00::/7, fe80::/10"},
+     "169.254.0.0/16, fc00::/7, fe80::/10",
+     kReloads},
     {"exempt-user", Network, &UpFlags::exempt_user, "USER",
-     "User whose TCP goes direct, such as that of a proxy on this machine (repeatable)"},
+     "User whose TCP goes direct, such as that of a proxy on this machine (repeatable)", kReloads},
     {"no-killswitch",
      Network,
      &UpFlags::no_killswitch,
@@ -103,8 +106,20 @@ const OptionRow kRows[] = {
      General,
      &UpFlags::verbose,
      "",
-     "Verbose logging, one line per connection",
-     {.for_down = true}},
+     "Verbose logging, one line per connection: as --log-level debug",
+     {.reloads = true, .for_down = true}},
+    {"log-level",
+     General,
+     &UpFlags::log_level,
+     "LEVEL",
+     "Least of what is logged: error, warning, info or debug",
+     {.choices = "error warning info debug", .reloads = true}},
+    {"log-format",
+     General,
+     &UpFlags::log_format,
+     "FORMAT",
+     "text, json, journal, or auto: journal where stderr is systemd's, else text",
+     {.choices = "auto text json journal"}},
     {"dry-run", General, &UpFlags::dry_run, "",
      "Print the changes as ip and nft commands, apply none"},
     {"keep-logs", General, &UpFlags::keep_logs, "", "Keep state files on teardown", kForDown},

@@ -27,6 +27,7 @@ struct OptionTraits {
   const char* excludes = "";            // rows that cannot be given beside this one
   bool in_file = true;                  // may be a key of the configuration file
   bool secret = false;                  // never shown
+  bool reloads = false;                 // `reload` applies it without a new start
   bool for_down = false;                // also of `down`, `status` and the like
 };
 

@@ -198,6 +198,22 @@ Result<Endpoint> parse_listener(std::string_view option, std::string_view text) 
   return bad(option, text, "must be 127.0.0.1:PORT, [::1]:PORT or a port, 1 to 65535");
 }
 
+Result<log::Level> parse_log_level(std::string_view option, std::string_view text) {
+  using log::Level;
+  for (const Level level : {Level::Error, Level::Warning, Level::Info, Level::Debug}) {
+    if (text == log::name_of(level)) return level;
+  }
+  return bad(option, text, "must be error, warning, info or debug");
+}
+
+Result<LogFormat> parse_log_format(std::string_view option, std::string_view text) {
+  if (text == "auto") return LogFormat::Auto;
+  if (text == "text") return LogFormat::Text;
+  if (text == "json") return LogFormat::Json;
+  if (text == "journal") return LogFormat::Journal;
+  return bad(option, text, "must be auto, text, json or journal");
+}
+
 Result<firewall::Backend> parse_backend(std::string_view option, std::string_view text) {
   using firewall::Backend;
   struct Name {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "app/log_render.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/ip.h"
@@ -37,6 +38,8 @@ Result<std::string> parse_link_name(std::string_view option, std::string_view te
 Result<Endpoint> parse_listener(std::string_view option, std::string_view text);
 // A name of the user database or a number.
 Result<uid_t> parse_user(std::string_view option, const std::string& text);
+Result<log::Level> parse_log_level(std::string_view option, std::string_view text);
+Result<LogFormat> parse_log_format(std::string_view option, std::string_view text);
 Result<firewall::Backend> parse_backend(std::string_view option, std::string_view text);
 
 }  // namespace proxyvpn::app

@@ -75,6 +75,8 @@ struct UpFlags {
   std::optional<std::string> state_dir;
   bool detach = false;
   bool verbose = false;
+  std::string log_level = "info";
+  std::string log_format = "auto";
   bool dry_run = false;
   bool keep_logs = false;
   std::string workers = "0";

@@ -251,7 +251,10 @@ void read_general(const UpFlags& flags, Config& config, Reader& reader) {
   if (flags.metrics) {
     reader.take(config.metrics, parse_listener(flags.label("metrics"), *flags.metrics));
   }
-  config.verbose = flags.verbose;
+  reader.take(config.log_level, parse_log_level(flags.label("log-level"), flags.log_level));
+  reader.take(config.log_format, parse_log_format(flags.label("log-format"), flags.log_format));
+  if (flags.verbose) config.log_level = log::Level::Debug;
+  config.verbose = config.log_level == log::Level::Debug;
   config.dry_run = flags.dry_run;
   config.keep_logs = flags.keep_logs;
   config.detach = flags.detach;

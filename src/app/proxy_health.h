@@ -16,6 +16,7 @@ class ProxyHealth {
   // shut meanwhile. `has_credentials`: decides what a 407 means.
   ProxyHealth(std::string proxy, bool killswitch, bool has_credentials)
       : proxy_(std::move(proxy)), killswitch_(killswitch), has_credentials_(has_credentials) {}
+  void set_has_credentials(bool has_credentials) noexcept { has_credentials_ = has_credentials; }
 
   void rename(std::string proxy) { proxy_ = std::move(proxy); }
   // A sentence to tell, or nothing when it is known already.

@@ -13,12 +13,13 @@ class RunLog {
  public:
   static constexpr std::uint64_t kLargestFile = 1 << 20;  // then it becomes the old one
 
-  // To stderr.
-  static Result<RunLog> to_terminal();
-  // To kLogName in `directory` (which outlives it), or nowhere without one.
-  static Result<RunLog> to_file(const StateDir* directory);
+  // To stderr, or where its surroundings say.
+  static Result<RunLog> to_terminal(LogFormat format);
+  // To kLogName in `directory` (which outlives it), or nowhere without one; with LogFormat::Journal
+  // to the journal.
+  static Result<RunLog> to_file(const StateDir* directory, LogFormat format);
 
-  // For log::set_output() in this process and its children.
+  // For log::set_record_output() in this process and its children.
   [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
   // Makes `descriptor` lead into the file too.
   void take_over(int descriptor) const noexcept;

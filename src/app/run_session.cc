@@ -25,7 +25,7 @@
 #include "app/signal_relay.h"
 #include "app/worker_pool.h"
 #include "app/worker_setup.h"
-#include "base/log.h"
+#include "base/log_record.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -298,11 +298,11 @@ int supervise(Config config, const SandboxUser& user, std::vector<Endpoint> prox
   tun.offloads = outlet->offloads;
   tun.queues.push_back(std::move(outlet->tun));
   if (auto settled = settle_down(); !settled) return report(settled.error().message);
-  auto log = RunLog::to_terminal();
+  auto log = RunLog::to_terminal(LogFormat::Auto);
   if (!log) return report(log.error().message);
   auto reactor = event::Reactor::open();
   if (!reactor) return report(reactor.error().message);
-  log::set_output(log->fd());
+  log::set_record_output(log->fd());
   log::set_level(config.verbose ? log::Level::Debug : log::Level::Warning);
   int status = kExitRunFailed;
   {

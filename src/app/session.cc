@@ -25,7 +25,7 @@
 #include "app/state_file.h"
 #include "app/supervisor.h"
 #include "app/worker_setup.h"
-#include "base/log.h"
+#include "base/log_record.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -110,6 +110,8 @@ MetricsPort::Setup metrics_setup(const SandboxUser& user, Config& config, Unique
 // What stays the same for the whole run and is referred to from callbacks.
 struct Run {
   Config config;
+  Sources sources;
+  EffectiveOptions options;
   SandboxUser user;
   Decision decision;
   HostTools tools;
@@ -136,25 +138,28 @@ std::string resolver_stamp() {
 Session make_session(Run& run, RunLog& log) {
   Session session;
   session.config = run.config;
+  session.sources = std::move(run.sources);
+  session.options = std::move(run.options);
   session.plan = run.decision.plan;
   session.proxies = run.decision.proxies;
   session.workers = worker_setup(run.user, log.fd(), run.config.memory_budget);
-  session.on_tick = [&log] { log.trim(); };
-  // With --dns the person has decided.
-  if (run.config.dns.empty()) {
-    session.resolvers_changed = [stamp = resolver_stamp()]() mutable {
-      std::string now = resolver_stamp();
-      const bool changed = now != stamp;
-      stamp = std::move(now);
-      return changed;
-    };
-  }
-  session.replan = [&run](const std::vector<Endpoint>& proxies) -> Result<HostPlan> {
+  session.on_tick = [&log] {
+    log.trim();
+    log::flush_suppressed();
+  };
+  session.resolvers_changed = [stamp = resolver_stamp()]() mutable {
+    std::string now = resolver_stamp();
+    const bool changed = now != stamp;
+    stamp = std::move(now);
+    return changed;
+  };
+  session.replan = [&run](const Config& config,
+                          const std::vector<Endpoint>& proxies) -> Result<HostPlan> {
     refresh(*run.decision.facts, *run.tools.routing);
     if (run.decision.facts->network_error) {
       return tl::unexpected(*run.decision.facts->network_error);
     }
-    return build_plan(run.config, *run.decision.facts, proxies, run.decision.workers);
+    return build_plan(config, *run.decision.facts, proxies, run.decision.workers);
   };
   const bool has_name =
       run.config.proxy_ips.empty() && !IpAddress::parse(run.config.proxy.host).has_value();
@@ -177,12 +182,13 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
     if (!listener) return give_up(launcher, listener.error().message);
     metrics = std::move(*listener);
   }
-  auto log = launcher.detached() ? RunLog::to_file(place.get()) : RunLog::to_terminal();
+  auto log = launcher.detached() ? RunLog::to_file(place.get(), run.config.log_format)
+                                 : RunLog::to_terminal(run.config.log_format);
   if (!log) return give_up(launcher, log.error().message);
   // From here on our own stderr is for the last words of a crash.
   if (launcher.detached()) log->take_over(STDERR_FILENO);
-  log::set_output(log->fd());
-  if (run.config.verbose) log::set_level(log::Level::Debug);
+  log::set_record_output(log->fd());
+  log::set_level(run.config.log_level);
   int exit_code = 1;
   {
     Session session = make_session(run, *log);
@@ -215,7 +221,8 @@ int print_dry_run(const Config& config) {
 
 }  // namespace
 
-int run_up(Config config, const std::vector<std::string>& warnings) {
+int run_up(UpCommand command, const std::vector<std::string>& warnings) {
+  const Config& config = command.config;
   Launcher launcher;
   if (config.detach && !config.dry_run) {
     std::optional<int> exit_code;
@@ -236,7 +243,8 @@ int run_up(Config config, const std::vector<std::string>& warnings) {
   const SandboxUser user = find_sandbox_user();
 
   // Before the lock is taken: reading who holds it would drop it.
-  auto decision = decide(config, user, &*signals, complain);
+  auto decision = decide(config, user, &*signals, complain,
+                         [&](const std::string& text) { launcher.progress(text); });
   if (!decision) return give_up(launcher, decision.error().message);
   auto place = take_place(config, launcher);
   if (!place) return give_up(launcher, place.error().message);
@@ -246,7 +254,13 @@ int run_up(Config config, const std::vector<std::string>& warnings) {
     if (!tools) return give_up(launcher, tools.error().message);
     auto reactor = event::Reactor::open();
     if (!reactor) return give_up(launcher, reactor.error().message);
-    Run run{std::move(config), user, std::move(*decision), std::move(*tools), std::move(*reactor)};
+    Run run{config,
+            std::move(command.sources),
+            std::move(command.options),
+            user,
+            std::move(*decision),
+            std::move(*tools),
+            std::move(*reactor)};
     return supervise(run, *place, *signals, launcher, notifier, keep_log);
   }();
   leave_place(*place, keep_log);

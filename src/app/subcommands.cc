@@ -4,6 +4,7 @@
 #include "app/config_command.h"
 #include "app/flows_command.h"
 #include "app/metrics_command.h"
+#include "app/reload_command.h"
 #include "app/run_subcommand.h"
 #include "app/status_command.h"
 #include "app/subcommand.h"
@@ -18,6 +19,8 @@ std::span<const SubcommandEntry> subcommands() {
       SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
                       make_flows_command},
       SubcommandEntry{"run", "Run one command whose only network is the proxy", make_run},
+      SubcommandEntry{"reload", "Have a running proxyvpn read its configuration again",
+                      make_reload},
       SubcommandEntry{"config", "Check or show the configuration", make_config},
       SubcommandEntry{"completion", "Print the completions for a shell: bash, zsh or fish",
                       make_completion},

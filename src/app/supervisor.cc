@@ -11,7 +11,7 @@
 #include "app/capabilities.h"
 #include "app/state_file.h"
 #include "app/test_hooks.h"
-#include "base/log.h"
+#include "base/log_record.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -61,6 +61,7 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
                   [this](int number, std::string_view name) { return after(number, name); },
                   [this](const std::string& sentence) { warn(sentence); }}),
       pool_(reactor, worker_setup(session_), *this),
+      reader_(reactor),
       signal_handler_([this](std::uint32_t) { on_signal(); }),
       network_handler_([this](std::uint32_t) { on_network(); }),
       firewall_handler_([this](std::uint32_t) { look_after_firewall(); }),
@@ -139,7 +140,17 @@ void Supervisor::warn(const std::string& sentence) {
   launcher_.complain("proxyvpn: warning: " + sentence);
 }
 
+// Until the start is decided the launcher has the terminal, then whoever writes the log.
+void Supervisor::show_progress(std::string_view text) {
+  if (launcher_.detached() && !committed_) return launcher_.progress(text);
+  log::progress(text);
+}
+
 void Supervisor::note_step(std::string_view step) {
+  if (phase_ == Phase::Starting) {
+    show_progress("starting: " + std::string(step));
+    log::debug("starting", {{"step", step}});
+  }
   if (!directory_) return;
   StateFile state;
   state.pid = ::getpid();
@@ -195,6 +206,7 @@ void Supervisor::became_ready() {
   start_deadline_.cancel();
   lifecycle_.commit();
   committed_ = true;
+  show_progress("");
   note_step("up");
   announce();
   notifier_.ready("Up: " + connect::redacted(session_.config.proxy));
@@ -222,6 +234,9 @@ void Supervisor::stop(const std::string& why) {
   resolve_timer_.cancel();
   network_timer_.cancel();
   if (committed_) log::info("going down", {{"reason", why}});
+  const auto open = pool_.totals().flows_open;
+  show_progress("going down: " + std::to_string(open) +
+                (open == 1 ? " open connection ends" : " open connections end"));
   notifier_.stopping("Going down");
   note_step("down");
   lifecycle_.cut_off();
@@ -233,8 +248,10 @@ void Supervisor::finish() {
   if (phase_ == Phase::Done) return;
   phase_ = Phase::Done;
   finish_timer_.cancel();
+  show_progress("going down: taking back rules and routes");
   metrics_.reset();
   const auto down = lifecycle_.down();
+  show_progress("");
   const bool shut = committed_ ? lifecycle_.plan().persist_killswitch : lifecycle_.adopted();
   if (!down) {
     exit_code_ = 1;
@@ -266,7 +283,9 @@ void Supervisor::on_signal() {
       pool_.reap();
       if (metrics_) metrics_->reap();
     } else if (*signal == SIGHUP && !hangup_ends()) {
-      log::info("SIGHUP: there is nothing to reload");
+      if (const auto problem = begin_reload(); !problem.empty()) {
+        log::warning("SIGHUP: the configuration is not read again", {{"reason", problem}});
+      }
     } else if (committed_) {
       stop(signal_name(*signal));
     } else {

@@ -10,8 +10,10 @@
 
 #include "app/beacon.h"
 #include "app/config.h"
+#include "app/config_reader.h"
 #include "app/control_server.h"
 #include "app/detach.h"
+#include "app/effective_options.h"
 #include "app/host_tools.h"
 #include "app/lifecycle.h"
 #include "app/metrics_port.h"
@@ -30,11 +32,14 @@ namespace proxyvpn::app {
 // What was decided before anything changed, and the ways to decide it again.
 struct Session {
   Config config;
+  Sources sources;           // where it came from, to be read again
+  EffectiveOptions options;  // as texts
   HostPlan plan;
   std::vector<Endpoint> proxies;  // in order of preference
   WorkerSetup workers;            // how a worker runs and is confined; the rest is filled in
   // The plan for these proxies on the machine as it is now.
-  std::function<Result<HostPlan>(const std::vector<Endpoint>& proxies)> replan;
+  std::function<Result<HostPlan>(const Config& config, const std::vector<Endpoint>& proxies)>
+      replan;
   // Starts looking the proxy's name up and calls back later, from the reactor; empty when there is
   // no name to look up.
   std::function<Result<>(std::function<void(Result<std::vector<Endpoint>>)> done)> resolve;
@@ -70,6 +75,8 @@ class Supervisor final : private WorkerListener {
   void finish();
   void on_signal();
   void note_step(std::string_view step);
+  void show_progress(std::string_view text);  // on a terminal
+  void show_waiting();                        // what a lost proxy is waited for
   void warn(const std::string& sentence);
 
   // supervisor_watch.cc: what happens while we are up
@@ -90,6 +97,12 @@ class Supervisor final : private WorkerListener {
                 Duration delay) override;
   void on_all_gone() override;
   std::vector<UniqueFd> make_sockets(Family family, unsigned count);
+
+  // supervisor_reload.cc: the configuration, read again
+  // An answer for whoever asked, or nothing: it comes later.
+  std::string begin_reload();
+  Result<Fields> reload(EffectiveOptions fresh);
+  Result<> apply_config(const Config& config);
 
   // supervisor_report.cc: what others are told
   ControlServer::Answer answer(const Request& request, const Peer& peer);
@@ -112,6 +125,7 @@ class Supervisor final : private WorkerListener {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Beacon> beacon_;
   WorkerPool pool_;
+  ConfigReader reader_;
   std::unique_ptr<MetricsPort> metrics_;
   RateMeter meter_;
 
@@ -133,6 +147,7 @@ class Supervisor final : private WorkerListener {
   netlink::Monitor::Changes pending_;
   bool firewall_watched_ = false;
   bool resolving_ = false;
+  bool waiting_shown_ = false;
   bool note_failure_told_ = false;
   bool firewall_failure_told_ = false;
   Duration resolve_pause_{};

@@ -94,6 +94,8 @@ ControlServer::Answer Supervisor::answer(const Request& request, const Peer& pee
       const auto killed = pool_.kill_flow(request.flow);
       return {killed ? ok_reply({}) : error_reply(killed.error().message), {}};
     }
+    case Verb::Reload:
+      return {begin_reload(), {}};
     case Verb::Down:
       if (committed_) {
         stop("user " + std::to_string(peer.uid) + " asked for it");

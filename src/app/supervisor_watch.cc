@@ -7,7 +7,7 @@
 
 #include "app/capabilities.h"
 #include "app/supervisor.h"
-#include "base/log.h"
+#include "base/log_record.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -38,17 +38,36 @@ void Supervisor::on_tick() {
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
   pool_.reap();
   if (metrics_) metrics_->reap();
+  reader_.reap();
   pool_.tick();
   meter_.sample(reactor_.now(), pool_.totals());
   if (session_.on_tick) session_.on_tick();
+  show_waiting();
   if (phase_ != Phase::Up) return;
   ++ticks_;
-  if (session_.resolvers_changed && session_.resolvers_changed()) refresh_plan();
+  // With --dns the person has decided.
+  const bool changed = session_.resolvers_changed && session_.resolvers_changed();
+  if (changed && session_.config.dns.empty()) refresh_plan();
   if (!firewall_watched_) look_after_firewall();
   if (!monitor_ && ticks_ % kLookEvery == 0) {
     pending_ = {true, true, true, true};
     look_after_network();
   }
+}
+
+void Supervisor::show_waiting() {
+  if (phase_ != Phase::Up) return;
+  if (!health_.is_lost()) {
+    if (std::exchange(waiting_shown_, false)) show_progress("");
+    return;
+  }
+  waiting_shown_ = true;
+  const auto retry = pool_.next_retry();
+  const auto now = reactor_.now();
+  const auto left =
+      retry && *retry > now ? std::chrono::ceil<seconds>(*retry - now).count() : seconds::rep{0};
+  show_progress("the proxy is lost: " +
+                (left > 0 ? "trying again in " + std::to_string(left) + " s" : "trying again now"));
 }
 
 void Supervisor::on_network() {
@@ -124,7 +143,7 @@ void Supervisor::look_after_firewall() {
 // The network of the machine is another one now: bridges, uplinks, perhaps resolvers.
 void Supervisor::refresh_plan() {
   if (!session_.replan) return;
-  auto plan = session_.replan(session_.proxies);
+  auto plan = session_.replan(session_.config, session_.proxies);
   if (!plan) {
     log::warning("a change of the network is not followed", {{"reason", plan.error().message}});
     return;
@@ -142,7 +161,7 @@ void Supervisor::refresh_plan() {
 void Supervisor::replace_proxies(std::vector<Endpoint> proxies) {
   if (proxies.empty() || proxies == session_.proxies) return;
   if (phase_ == Phase::Stopping || phase_ == Phase::Done || !session_.replan) return;
-  auto plan = session_.replan(proxies);
+  auto plan = session_.replan(session_.config, proxies);
   if (!plan) {
     log::warning("new addresses of the proxy are not used", {{"reason", plan.error().message}});
     return;

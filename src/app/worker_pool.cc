@@ -13,7 +13,7 @@
 
 #include "app/capabilities.h"
 #include "app/worker_slot.h"
-#include "base/log.h"
+#include "base/log_record.h"
 #include "connect/flow_info.h"
 
 namespace proxyvpn::app {
@@ -117,7 +117,7 @@ void WorkerPool::run_child(Slot& slot, UniqueFd channel, pid_t supervisor) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  log::set_output(setup_.log_fd);
+  log::set_record_output(setup_.log_fd);
 
   EngineConfig config = std::move(setup_.engine);
   const int queue = tun_->queues[slot.index].get();
@@ -192,7 +192,12 @@ void WorkerPool::serve(Slot& slot) {
       for (const auto& socket : sockets) descriptors.push_back(socket.get());
       answer->count = static_cast<std::uint8_t>(sockets.size());
     }
-    if (!send_message(slot.channel.get(), encode(message), descriptors)) {
+    auto bytes = encode(message);
+    const bool sent = send_message(slot.channel.get(), bytes, descriptors);
+    const int error = errno;
+    wipe(reinterpret_cast<char*>(bytes.data()), bytes.size());  // a password may be in it
+    errno = error;
+    if (!sent) {
       if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
         return want_output(slot, true);
       }
@@ -266,15 +271,35 @@ void WorkerPool::tick() {
 
 void WorkerPool::set_proxies(std::vector<Endpoint> proxies) {
   proxies_ = std::move(proxies);
+  tell(ProxyAddresses{proxies_});
+}
+
+// Of each kind the latest is the only one that counts.
+template <class Message>
+void WorkerPool::tell(const Message& message) {
   for (auto& slot : slots_) {
-    if (slot->pid == 0 || !slot->channel) continue;
-    // The latest list is the only one that counts.
-    std::erase_if(slot->owed, [](const ToWorker& message) {
-      return std::holds_alternative<ProxyAddresses>(message);
-    });
-    slot->owed.push_back(ProxyAddresses{proxies_});
+    if (slot->pid == 0 || !slot->channel || stopping_) continue;
+    std::erase_if(slot->owed,
+                  [](const ToWorker& owed) { return std::holds_alternative<Message>(owed); });
+    slot->owed.push_back(message);
     serve(*slot);
   }
+}
+
+void WorkerPool::set_options(const Config& config, bool credentials) {
+  setup_.engine.verbose = config.verbose;
+  setup_.engine.connect_timeout = config.connect_timeout;
+  setup_.engine.preconnect = config.preconnect;
+  setup_.engine.credentials = config.proxy.credentials;
+  tell(SetVerbose{config.verbose});
+  tell(SetOptions{static_cast<std::uint32_t>(config.connect_timeout.count()), config.preconnect,
+                  config.log_level});
+  if (!credentials) return;
+  SetCredentials message;
+  if (const auto& known = config.proxy.credentials) {
+    message = SetCredentials{true, known->username, known->password};
+  }
+  tell(message);
 }
 
 void WorkerPool::stop(Duration patience) {
@@ -338,6 +363,18 @@ std::optional<Endpoint> WorkerPool::proxy_in_use() const noexcept {
     }
   }
   return std::nullopt;
+}
+
+std::optional<TimePoint> WorkerPool::next_retry() const noexcept {
+  std::optional<TimePoint> first;
+  for (const auto& slot : slots_) {
+    const auto ns =
+        slot->pid != 0 && slot->stats ? slot->stats->retry_at.load(std::memory_order_relaxed) : 0u;
+    if (ns == 0) continue;
+    const TimePoint when{std::chrono::nanoseconds(static_cast<std::int64_t>(ns))};
+    if (!first || when < *first) first = when;
+  }
+  return first;
 }
 
 }  // namespace proxyvpn::app

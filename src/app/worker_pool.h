@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "app/config.h"
 #include "app/engine.h"
 #include "app/restart_policy.h"
 #include "app/status.h"
@@ -74,12 +75,15 @@ class WorkerPool {
   // Tells the workers the same list again: one that has lost the proxy then tries it at once.
   void repeat_proxies() { set_proxies(std::vector<Endpoint>(proxies_)); }
   void set_proxies(std::vector<Endpoint> proxies);
-  // Has this flow reset. NotFound: no worker that lives can have it.
+  // For workers that run and for those that come: verbose, connect_timeout, preconnect,
+  // credentials. Has this flow reset. NotFound: no worker that lives can have it.
   Result<> kill_flow(std::uint64_t id);
   // Asks every worker for its table of flows (flow_dump.h) and answers at once: the read end of a
   // pipe, whose end says that all have answered, then a memory file for each worker asked. Nothing
   // of it is read here, and no worker can make it grow.
   Result<std::vector<UniqueFd>> dump_flows();
+  // Credentials only when they have changed: Digest begins anew with them.
+  void set_options(const Config& config, bool credentials);
   // Asks every worker to reset its flows and end; after `patience` it is killed.
   void stop(Duration patience);
   // At once: SIGKILL.
@@ -88,6 +92,8 @@ class WorkerPool {
   [[nodiscard]] unsigned running() const noexcept;
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(slots_.size()); }
   [[nodiscard]] WorkerTotals totals() const noexcept;
+  // When a worker that has lost the proxy tries it again; of several the first. Empty: none has.
+  [[nodiscard]] std::optional<TimePoint> next_retry() const noexcept;
   // One entry per worker, by number; numbers of the process that runs now.
   [[nodiscard]] std::vector<WorkerStatus> list() const;
   // Which of the proxy's addresses a worker connected to last.
@@ -101,6 +107,8 @@ class WorkerPool {
   void receive(Slot& slot);
   void handle(Slot& slot, const ToSupervisor& message);
   void serve(Slot& slot);  // answers what is owed as far as the channel takes it
+  template <class Message>
+  void tell(const Message& message);
   void want_output(Slot& slot, bool on);
   void reject(Slot& slot, const char* why);
   void kill_slot(Slot& slot) noexcept;

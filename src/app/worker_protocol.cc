@@ -25,6 +25,8 @@ enum class Tag : std::uint8_t {
   SetVerbose = 68,
   KillFlow = 69,
   DumpFlows = 70,
+  SetOptions = 71,
+  SetCredentials = 72,
 };
 
 // Appends fields; integers in the machine's own byte order, as both ends are one binary.
@@ -149,6 +151,28 @@ struct Encoder {
   std::vector<std::uint8_t> operator()(const SetVerbose& m) const {
     return Writer(Tag::SetVerbose).put(static_cast<std::uint8_t>(m.verbose)).take();
   }
+  std::vector<std::uint8_t> operator()(const SetOptions& m) const {
+    return Writer(Tag::SetOptions)
+        .put(m.connect_timeout_ms)
+        .put(m.preconnect)
+        .put(static_cast<std::uint8_t>(m.log_level))
+        .take();
+  }
+  std::vector<std::uint8_t> operator()(const SetCredentials& m) const {
+    const auto bytes = [](std::string_view text) {
+      text = text.substr(0, kMaxCredential);
+      return std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+    };
+    const auto username = bytes(m.username);
+    const auto password = bytes(m.password.reveal());
+    return Writer(Tag::SetCredentials)
+        .put(static_cast<std::uint8_t>(m.given))
+        .put(static_cast<std::uint32_t>(username.size()))
+        .put(username)
+        .put(static_cast<std::uint32_t>(password.size()))
+        .put(password)
+        .take();
+  }
   std::vector<std::uint8_t> operator()(const KillFlow& m) const {
     return Writer(Tag::KillFlow).put(m.id).take();
   }
@@ -201,6 +225,33 @@ std::optional<ToWorker> decode_set_verbose(Reader& reader) {
   SetVerbose message;
   message.verbose = take_bool(reader);
   return whole<ToWorker>(reader, message);
+}
+
+std::optional<ToWorker> decode_set_options(Reader& reader) {
+  SetOptions message;
+  message.connect_timeout_ms = reader.take<std::uint32_t>();
+  message.preconnect = reader.take<std::uint32_t>();
+  reader.require(message.connect_timeout_ms != 0);
+  const auto level = reader.take<std::uint8_t>();
+  reader.require(level <= static_cast<std::uint8_t>(log::Level::Debug));
+  message.log_level = static_cast<log::Level>(level);
+  return whole<ToWorker>(reader, message);
+}
+
+std::span<const std::uint8_t> take_text(Reader& reader) {
+  const auto size = reader.take<std::uint32_t>();
+  reader.require(size <= kMaxCredential);
+  return reader.take_bytes(size);
+}
+
+std::optional<ToWorker> decode_set_credentials(Reader& reader) {
+  SetCredentials message;
+  message.given = take_bool(reader);
+  const auto username = take_text(reader);
+  message.username.assign(username.begin(), username.end());
+  const auto password = take_text(reader);
+  message.password = Secret({reinterpret_cast<const char*>(password.data()), password.size()});
+  return whole<ToWorker>(reader, std::move(message));
 }
 
 std::optional<ToWorker> decode_kill_flow(Reader& reader) {
@@ -261,6 +312,8 @@ std::optional<ToSupervisor> decode_to_supervisor(std::span<const std::uint8_t> b
     case Tag::ProxyAddresses:
     case Tag::Stop:
     case Tag::SetVerbose:
+    case Tag::SetOptions:
+    case Tag::SetCredentials:
     case Tag::KillFlow:
     case Tag::DumpFlows:
       return std::nullopt;
@@ -279,6 +332,10 @@ std::optional<ToWorker> decode_to_worker(std::span<const std::uint8_t> bytes) {
       return whole<ToWorker>(reader, Stop{});
     case Tag::SetVerbose:
       return decode_set_verbose(reader);
+    case Tag::SetOptions:
+      return decode_set_options(reader);
+    case Tag::SetCredentials:
+      return decode_set_credentials(reader);
     case Tag::KillFlow:
       return decode_kill_flow(reader);
     case Tag::DumpFlows:

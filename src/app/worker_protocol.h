@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <variant>
 #include <vector>
 
 #include "base/ip.h"
+#include "base/log.h"
+#include "base/secret.h"
 #include "base/unique_fd.h"
 
 namespace proxyvpn::app {
@@ -17,7 +20,8 @@ namespace proxyvpn::app {
 inline constexpr std::size_t kMaxSocketsPerMessage =
     32;  // SCM_MAX_FD is 253; batches of 32 measured free
 inline constexpr std::size_t kMaxProxyAddresses = 32;
-inline constexpr std::size_t kMaxWorkerMessage = 1024;
+inline constexpr std::size_t kMaxCredential = 4096;  // bytes of a user name, of a password
+inline constexpr std::size_t kMaxWorkerMessage = 2 * kMaxCredential + 64;
 
 // worker -> supervisor ---------------------------------------------------------------------------
 
@@ -58,6 +62,18 @@ struct Stop {};  // reset every flow, then exit
 struct SetVerbose {
   bool verbose = false;
 };
+// The next two are for tunnels that begin from now on.
+struct SetOptions {
+  std::uint32_t connect_timeout_ms = 10'000;  // not 0
+  std::uint32_t preconnect = 0;
+  log::Level log_level = log::Level::Info;
+};
+// A secret: whoever encodes or receives one wipes the bytes.
+struct SetCredentials {
+  bool given = false;    // false: the proxy asks for none
+  std::string username;  // at most kMaxCredential, as the password
+  Secret password;
+};
 struct KillFlow {
   std::uint64_t id = 0;
 };
@@ -68,7 +84,8 @@ struct DumpFlows {
 };
 
 using ToSupervisor = std::variant<NeedSockets, ProxyLost, ProxyBack, Resolve, Ready, Beat>;
-using ToWorker = std::variant<Sockets, ProxyAddresses, Stop, SetVerbose, KillFlow, DumpFlows>;
+using ToWorker = std::variant<Sockets, ProxyAddresses, Stop, SetVerbose, SetOptions, SetCredentials,
+                              KillFlow, DumpFlows>;
 
 std::vector<std::uint8_t> encode(const ToSupervisor& message);
 std::vector<std::uint8_t> encode(const ToWorker& message);

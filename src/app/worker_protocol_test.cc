@@ -38,6 +38,9 @@ std::vector<ToWorker> every_message_to_worker() {
           Stop{},
           SetVerbose{true},
           SetVerbose{false},
+          SetOptions{2500, 8, log::Level::Debug},
+          SetCredentials{true, "alice", Secret("her password")},
+          SetCredentials{},
           KillFlow{0x0123456789abcdef},
           DumpFlows{5000}};
 }
@@ -140,10 +143,19 @@ TEST(WorkerProtocol, ValuesOutOfRangeAreRefused) {
   const auto sockets = encode(ToWorker{Sockets{Family::V4, 0}});
   const auto verbose = encode(ToWorker{SetVerbose{true}});
   const auto addresses = encode(ToWorker{ProxyAddresses{{{address("192.0.2.1"), 1}}}});
+  const auto options = encode(ToWorker{SetOptions{1, 0, log::Level::Error}});
+  const auto credentials = encode(ToWorker{SetCredentials{true, "a", Secret("b")}});
   const Case worker_cases[] = {
-      {"33 sockets", sockets, 2, 33},    {"a bool of 2", verbose, 1, 2},
-      {"no addresses", addresses, 1, 0}, {"33 addresses", addresses, 1, 33},
-      {"family 0", addresses, 2, 0},     {"port 0", addresses, 7, 0},
+      {"33 sockets", sockets, 2, 33},
+      {"a bool of 2", verbose, 1, 2},
+      {"no addresses", addresses, 1, 0},
+      {"33 addresses", addresses, 1, 33},
+      {"a time-out of 0", options, 1, 0},
+      {"a level of 4", options, 9, 4},
+      {"credentials, a bool of 2", credentials, 1, 2},
+      {"a user name of 4097", credentials, 3, 0x10},
+      {"family 0", addresses, 2, 0},
+      {"port 0", addresses, 7, 0},
   };
   for (auto item : worker_cases) {
     ASSERT_TRUE(decode_to_worker(item.bytes));

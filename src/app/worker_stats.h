@@ -20,7 +20,8 @@ struct WorkerStats {
   std::atomic<std::uint64_t> packets_out;
   std::atomic<std::uint64_t> packets_bad;   // malformed, dropped
   std::atomic<std::uint64_t> buffer_bytes;  // held for flows now
-  std::atomic<std::uint64_t> turns;         // of the event loop
+  std::atomic<std::uint64_t> retry_at;  // of a lost proxy, nanoseconds of Clock; 0: it is not lost
+  std::atomic<std::uint64_t> turns;     // of the event loop
   // std::hash of the proxy's address that was connected to last, 0 for none: one word cannot be
   // read half written, and the supervisor knows the addresses that it may stand for.
   std::atomic<std::uint64_t> proxy_in_use;

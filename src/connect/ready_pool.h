@@ -27,6 +27,7 @@ class ReadyPool {
   UniqueFd take(IpAddress* address) noexcept;
   // Opens what the demand of the last second asks for. Once per turn.
   void refill() noexcept;
+  void set_most(std::size_t most) noexcept { most_ = most; }
   // Closes all: the proxy has changed or is lost.
   void clear() noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return idle_.size(); }

@@ -41,7 +41,7 @@ void Tunnel::Setup::drop_attempts() noexcept {
 void Tunnel::start() noexcept {
   auto& table = table_;
   const auto order = table.addresses_.ordered();
-  setup_ = std::make_unique<Setup>(*this, table.target_of(key_.destination), *table.authenticator_,
+  setup_ = std::make_unique<Setup>(*this, table.target_of(key_.destination), table.authenticator_,
                                    std::vector<IpAddress>(order.begin(), order.end()), started_);
   setup_->deadline.arm(table.reactor_.timers(), started_ + table.options_.connect_timeout);
   state_ = State::Connecting;

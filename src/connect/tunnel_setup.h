@@ -2,6 +2,7 @@
 // The part of a tunnel that exists only until the proxy has answered. Private to the tunnel's
 // files.
 #include <list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,10 +21,11 @@ struct Tunnel::Attempt final : public event::Handler {
 };
 
 struct Tunnel::Setup {
-  Setup(Tunnel& owner, Target target, Authenticator& authenticator, std::vector<IpAddress> order,
-        TimePoint now)
+  Setup(Tunnel& owner, Target target, std::shared_ptr<Authenticator> shared,
+        std::vector<IpAddress> order, TimePoint now)
       : tunnel(owner),
-        codec(std::move(target), authenticator),
+        authenticator(std::move(shared)),
+        codec(std::move(target), *authenticator),
         addresses(std::move(order)),
         schedule(addresses.size(), now),
         deadline([&owner] { owner.set_up_timed_out(); }),
@@ -35,6 +37,7 @@ struct Tunnel::Setup {
   void drop_attempts() noexcept;
 
   Tunnel& tunnel;
+  std::shared_ptr<Authenticator> authenticator;  // outlives the codec
   HttpConnect codec;
   std::vector<IpAddress> addresses;
   RaceSchedule schedule;

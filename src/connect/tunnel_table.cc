@@ -124,6 +124,18 @@ void TunnelTable::set_proxies(std::span<const Endpoint> proxies) {
   arm_probe();
 }
 
+void TunnelTable::set_limits(Duration connect_timeout, std::size_t preconnect) noexcept {
+  options_.connect_timeout = connect_timeout;
+  ready_pool_.set_most(preconnect);
+}
+
+void TunnelTable::set_credentials(std::optional<Credentials> credentials) {
+  authenticator_ = make_authenticator(std::move(credentials), random_hex);
+  if (!health_.lost()) return;
+  health_.retry_now(reactor_.now());
+  arm_probe();
+}
+
 void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
   ++counters_.total;
   if (health_.lost()) {
@@ -329,14 +341,14 @@ void TunnelTable::probe_ended(int err) noexcept {
 void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
   const auto ms =
       std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
-  log::info("connection", {{"id", flow_id_text(tunnel.id_)},
-                           {"from", to_string(tunnel.key_.source)},
-                           {"to", authority(target_of(tunnel.key_.destination))},
-                           {"end", name_of(why)},
-                           {"status", tunnel.status_},
-                           {"ms", ms},
-                           {"up", tunnel.bytes_up_},
-                           {"down", tunnel.bytes_down_}});
+  log::debug("connection", {{"id", flow_id_text(tunnel.id_)},
+                            {"from", to_string(tunnel.key_.source)},
+                            {"to", authority(target_of(tunnel.key_.destination))},
+                            {"end", name_of(why)},
+                            {"status", tunnel.status_},
+                            {"ms", ms},
+                            {"up", tunnel.bytes_up_},
+                            {"down", tunnel.bytes_down_}});
 }
 
 }  // namespace proxyvpn::connect

@@ -61,6 +61,10 @@ class TunnelTable final : public stack::FlowAcceptor {
   // Replaces the proxy's addresses; running tunnels keep theirs.
   void set_proxies(std::span<const Endpoint> proxies);
   void set_verbose(bool verbose) noexcept { options_.verbose = verbose; }
+  // For tunnels that begin from now on.
+  void set_limits(Duration connect_timeout, std::size_t preconnect) noexcept;
+  // The same; a proxy that is lost is tried at once with them.
+  void set_credentials(std::optional<Credentials> credentials);
   // Where an address stands for a name, the name, which the proxy is asked for instead. May be
   // empty.
   void set_namer(std::function<std::optional<std::string>(const IpAddress&)> namer) {
@@ -112,7 +116,7 @@ class TunnelTable final : public stack::FlowAcceptor {
 
   event::Reactor& reactor_;
   SocketSource& sockets_;
-  std::unique_ptr<Authenticator> authenticator_;
+  std::shared_ptr<Authenticator> authenticator_;  // tunnels being set up keep theirs
   TunnelOptions options_;
   ProxyEvents events_;
   std::function<std::optional<std::string>(const IpAddress&)> namer_;

@@ -1,7 +1,16 @@
 """The configuration file, as a person and as a service use it."""
+import base64
 import json
 import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
 
+import client
 import lab as labs
 import product
 import sandbox
@@ -11,6 +20,7 @@ import servers
 import snapshot
 from cases import case
 from client import VIA_PROXY, both, expect_way
+from lab import wait_until
 
 USER_FILE = "/run/lab/.config/proxyvpn/config.toml"       # HOME is /run/lab
 SYSTEM_FILE = "/etc/proxyvpn/config.toml"
@@ -47,7 +57,7 @@ def test_config_file(lab):
     assert values["exclude"][0] == ["198.51.100.0/25"], values["exclude"]
     assert values["connect-timeout"] == ("7", "command line", "command line"), values["connect-timeout"]
     assert values["mtu"] == ("1500", "default", "default"), values["mtu"]
-    assert ours.run("status").stdout.startswith("state"), "status does not find the state directory of the file"
+    assert ours.run("status").returncode == 0, "status does not find the state directory of the file"
     scenes.finish(ours, daemon)
     snapshot.assert_same(before, snapshot.take(lab), "up and down from a file")
 
@@ -104,3 +114,160 @@ def test_config_of_user(lab):
     os.chmod(own, 0o644)
     done = ours.run("up", "--config", own)
     assert done.returncode == 1 and f"belongs to user {sandbox.OTHER_UID}" in done.stderr, done
+
+
+ECHO = 7007
+
+
+def echo(conn, _session):
+    while data := conn.recv(4096):
+        conn.sendall(data)
+
+
+def say(sock, word):
+    sock.sendall(word)
+    got = b""
+    while len(got) < len(word):
+        part = sock.recv(100)
+        assert part, f"the connection ended behind {got!r}"
+        got += part
+    assert got == word, got
+
+
+@case("reload", timeout=90)
+def test_reload(lab):
+    """A changed file is applied by reload and by SIGHUP while a flow stays open; what cannot change is named; a broken file changes nothing."""
+    proxy, ours = ground(lab)
+    servers.serve(lab, ECHO, echo)
+    write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\n')
+    daemon = ours.up()
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    def policy():
+        return lab.host.run(["nft", "list", "table", "inet", "proxyvpn"], check=False).stdout
+    assert "203.0.113.77" not in policy()
+    with client.connect(lab, labs.WEB[0], ECHO) as held:
+        say(held, b"before")
+        write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\ndns = ["203.0.113.77"]\nexclude = ["203.0.113.128/25"]\nmtu = 1400\nlog-level = "debug"\n')
+        done = ours.run("reload")
+        assert done.returncode == 0 and "reloaded: dns, exclude, log-level" in done.stdout, done
+        assert "only after a new start: mtu" in done.stdout, done
+        assert "203.0.113.77" in policy() and "203.0.113.128" in policy(), policy()
+        say(held, b"after")
+        done = ours.run("reload")
+        assert "only after a new start: mtu" in done.stdout and "reloaded" not in done.stdout, done
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+        daemon.wait_log(r"connection id=")
+        # A mistake: nothing of the file is applied.
+        write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\ndns = ["203.0.113.78"]\nmtuu = 1\nexclude = ["x"]\n')
+        done = ours.run("reload")
+        assert done.returncode == 1 and f"{SYSTEM_FILE}:3:1: there is no key 'mtuu'" in done.stderr and ":4:12: exclude 'x'" in done.stderr, done
+        assert "nothing was changed" in done.stderr and "203.0.113.77" in policy() and "203.0.113.78" not in policy(), done
+        # SIGHUP is the same for a service (NOTIFY_SOCKET is set here), with the rest as it was at first.
+        write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\ndns = ["203.0.113.79"]\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "203.0.113.79" in policy(), 15, "SIGHUP is applied")
+        assert "203.0.113.128" not in policy(), policy()
+        say(held, b"at the end")
+    scenes.finish(ours, daemon)
+
+
+@case("reload_credentials", timeout=90)
+def test_reload_credentials(lab):
+    """Credentials that the proxy refuses are put right by reload, and traffic flows; no secret is to be read; who may not command may not reload."""
+    wanted = "Basic " + base64.b64encode(b"alice:right-hunter2").decode()
+    def script(proxy, conn, request):
+        if request.headers.get("proxy-authorization") != wanted:
+            return scripted_proxy.answer('407 Proxy Authentication Required\nProxy-Authenticate: Basic realm="x"')(proxy, conn, request)
+        return scripted_proxy.relay(proxy, conn, request)
+    proxy = scripted_proxy.ScriptedProxy(lab, script)
+    servers.who_servers(lab)
+    servers.Dns(lab, names=scenes.NAMES)
+    ours = product.Product(lab, user="pvtest")
+    ours.secrets += ["wrong-hunter2", "right-hunter2"]
+    file = "/run/lab/own.toml"
+    def credentials(password):
+        write(file, f'proxy-url = "{proxy.url()}"\nusername = "alice"\npassword = "{password}"\n', 0o600)
+        os.chown(file, sandbox.TEST_UID, sandbox.TEST_GID)
+    credentials("wrong-hunter2")
+    daemon = ours.up("--config", file)
+    assert both(lab, labs.WEB, timeout=5)[0].kind == "ERROR"
+    credentials("right-hunter2")
+    done = ours.run("reload", user="pvother")
+    assert done.returncode != 0, done
+    done = ours.run("reload")
+    assert done.returncode == 0 and "reloaded: credentials" in done.stdout and "hunter2" not in done.stdout + done.stderr, done
+    wait_until(lambda: both(lab, labs.WEB, timeout=5)[0].kind == VIA_PROXY, 20, "the new credentials count")
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    # A worker that starts later has them too.
+    for worker in ours.workers(daemon.pid):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: both(lab, labs.WEB, timeout=5)[0].kind == VIA_PROXY, 20, "new workers have the new credentials")
+    scenes.finish(ours, daemon)
+
+
+@case("log_forms", timeout=90)
+def test_log_forms(lab):
+    """JSON lines are JSON, each connection has its number; the journal gets fields; no terminal, no colours and no progress."""
+    proxy, ours = ground(lab)
+    daemon = ours.up("--proxy-url", proxy.url(credentials="alice:hunter2-of-logs"), "--log-format", "json", "--verbose")
+    ours.secrets.append("hunter2-of-logs")
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    daemon.wait_log(r'"message":"connection"', count=2)
+    records = [json.loads(line) for line in daemon.log().splitlines() if line.startswith("{")]
+    connections = [record for record in records if record["message"] == "connection"]
+    assert len({record["fields"]["id"] for record in connections}) == len(connections) >= 2, connections
+    assert all(record["level"] == "debug" and record["time"].endswith("Z") for record in connections), connections
+    scenes.finish(ours, daemon)
+    # The journal: a socket in its place, and standard error as the stream that JOURNAL_STREAM names.
+    os.makedirs("/run/systemd/journal", exist_ok=True)
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.bind("/run/systemd/journal/socket")
+    journal.settimeout(20)
+    daemon = ours.up("--proxy-url", proxy.url(), "--verbose", "--log-format", "journal")
+    expect_way(both(lab, labs.WEB)[:1], VIA_PROXY)
+    fields = {}
+    while fields.get("PROXYVPN_EVENT") != "connection":
+        fields = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines())
+    assert fields["PRIORITY"] == "7" and fields["SYSLOG_IDENTIFIER"] == "proxyvpn" and fields["PROXYVPN_ID"], fields
+    assert "connection id=" not in daemon.log(), daemon.log()
+    scenes.finish(ours, daemon)
+    journal.close()
+    daemon = ours.up("--proxy-url", proxy.url(), "--log-level", "warning")
+    scenes.finish(ours, daemon)
+    assert "\x1b" not in daemon.log() and "going down" not in daemon.log(), daemon.log()
+
+
+@case("progress_on_a_terminal", timeout=90)
+def test_progress(lab):
+    """On a terminal: steps of the start, a lost proxy with the seconds to the next try, colours unless NO_COLOR; every such line goes again."""
+    proxy, ours = ground(lab)
+    master, slave = pty.openpty()
+    argv = ours.argv(["up", "--proxy-url", proxy.url()])
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, cwd="/", start_new_session=True,
+                               env=ours.environment({"TERM": "xterm"}))
+    os.close(slave)
+    seen = ""
+    def read_until(pattern, timeout=30):
+        nonlocal seen
+        end = time.monotonic() + timeout
+        while not re.search(pattern, seen):
+            assert time.monotonic() < end, f"{pattern!r} is not on the terminal: {seen!r}"
+            if select.select([master], [], [], 0.1)[0]:
+                seen += os.read(master, 65536).decode(errors="replace")
+    read_until("proxyvpn: starting: ")
+    read_until("proxyvpn is up")
+    proxy.stop()
+    both(lab, labs.WEB, timeout=3)
+    read_until(r"the proxy is lost: trying again in \d+ s")
+    read_until("\x1b\\[33mwarning:")
+    proxy.start()
+    wait_until(lambda: both(lab, labs.WEB, timeout=3)[0].kind == VIA_PROXY, 30, "the proxy is back")
+    ours.down()
+    read_until("going down: ")
+    assert process.wait(30) == 0
+    read_until("everything is as before")
+    os.close(master)
+    # What stays on the screen has none of the lines that were taken back.
+    screen = [line.split("\r\x1b[K")[-1] for line in seen.replace("\r\n", "\n").split("\n")]
+    assert not [line for line in screen if "starting: " in line or "trying again in" in line], screen
+    ours.wait_gone()
