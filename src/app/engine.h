@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/ip.h"
 #include "base/unique_fd.h"
+#include "connect/flow_book.h"
 #include "connect/http_connect.h"
 #include "tun/packet_io.h"
 
@@ -25,8 +26,9 @@ struct EngineConfig {
   UniqueFd tun;  // one queue of the TUN device, non-blocking
   tun::Offloads offloads;
   UniqueFd channel;  // to the supervisor, see worker_protocol.h; its end ends the engine
-  WorkerStats* stats = nullptr;   // not owned; may be null
-  std::vector<Endpoint> proxies;  // in order of preference; at least one
+  WorkerStats* stats = nullptr;       // not owned; may be null
+  connect::FlowBook* book = nullptr;  // the same
+  std::vector<Endpoint> proxies;      // in order of preference; at least one
   std::optional<connect::Credentials> credentials;
   milliseconds connect_timeout{10'000};
   unsigned preconnect = 0;

@@ -1,7 +1,6 @@
 #include "app/lifecycle.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 namespace proxyvpn::app {
@@ -162,6 +161,14 @@ void Lifecycle::cut_off() {
   }
 }
 
+Result<> Lifecycle::cut(const std::vector<std::pair<Endpoint, Endpoint>>& flows) {
+  const auto capability = raised();
+  const Flows only(flows.begin(), flows.end());
+  auto cut = destroy_captured(&only);
+  if (!cut) return tl::unexpected(std::move(cut.error()));
+  return {};
+}
+
 // --- steps
 // ----------------------------------------------------------------------------------------
 
@@ -226,7 +233,7 @@ Result<> Lifecycle::drop_killswitch() {
   return installed;
 }
 
-Result<unsigned> Lifecycle::destroy_captured() {
+Result<unsigned> Lifecycle::destroy_captured(const Flows* only) {
   const auto connected = doors_.sockets->connected();
   if (!connected) return tl::unexpected(connected.error());
   const auto listeners = doors_.sockets->listeners();
@@ -234,6 +241,7 @@ Result<unsigned> Lifecycle::destroy_captured() {
   unsigned count = 0;
   for (const TcpSocket& socket :
        captured(*connected, netlink::inbound(*connected, *listeners), plan_.policy)) {
+    if (only != nullptr && only->count({socket.local, socket.remote}) == 0) continue;
     if (auto destroyed = doors_.sockets->destroy(socket); !destroyed) {
       return tl::unexpected(destroyed.error());
     }

@@ -5,8 +5,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -72,6 +74,9 @@ class Lifecycle {
   // New flows are refused from now on, captured connections are cut (each gets an error). Called
   // while the data plane still runs, so that forwarded flows can be reset by it.
   void cut_off();
+  // Cuts those of these connections (application, target) that are captured: whoever names them may
+  // be wrong or lie.
+  Result<> cut(const std::vector<std::pair<Endpoint, Endpoint>>& flows);
   // Takes everything back in reverse order. The data plane must be gone. Goes on after a failure;
   // the error names all that could not be taken back. Can be called again.
   Result<> down();
@@ -122,7 +127,8 @@ class Lifecycle {
   Result<> take(std::size_t index);
   std::vector<std::string> undo_from(std::size_t count);
   Result<bool> extend_keep();
-  Result<unsigned> destroy_captured();
+  using Flows = std::set<std::pair<Endpoint, Endpoint>>;
+  Result<unsigned> destroy_captured(const Flows* only = nullptr);
   [[nodiscard]] std::shared_ptr<void> raised() const;
   void warn(const std::string& sentence) const;
 

@@ -296,6 +296,21 @@ TEST(Captured, LeavesConnectionsBetweenTwoProgramsOfThisMachine) {
   EXPECT_THAT(captured({server, client}, {server}, {}), IsEmpty());
 }
 
+// The list comes from a worker, which may be wrong or lie: only what is captured anyway is cut.
+TEST_F(LifecycleTest, CutsOfADeadWorkersConnectionsThoseThatAreCaptured) {
+  Lifecycle lifecycle(doors(), small_plan(), hooks());
+  ASSERT_TRUE(lifecycle.up());
+  sockets.open = {socket("10.255.255.1:40000", "203.0.113.80:443"),
+                  socket("10.255.255.1:40001", "203.0.113.80:443"),
+                  socket("192.168.1.2:22", "203.0.113.9:50000")};
+  sockets.listening = {at("192.168.1.2:22")};
+  journal.lines.clear();
+  ASSERT_TRUE(lifecycle.cut({{at("10.255.255.1:40001"), at("203.0.113.80:443")},
+                             {at("192.168.1.2:22"), at("203.0.113.9:50000")},
+                             {at("10.255.255.1:9"), at("203.0.113.80:9")}}));
+  EXPECT_THAT(journal.lines, ElementsAre("destroy 10.255.255.1:40001 203.0.113.80:443"));
+}
+
 TEST_F(LifecycleTest, HealsWhatOthersTookAway) {
   Lifecycle lifecycle(doors(), small_plan(), hooks());
   ASSERT_TRUE(lifecycle.up().has_value());

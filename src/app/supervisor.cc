@@ -76,7 +76,8 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
         pool_.kill_all();
         finish();
       }),
-      watchdog_([this] { feed_watchdog(); }) {
+      watchdog_([this] { feed_watchdog(); }),
+      cut_timer_([this] { cut_lost_flows(); }) {
   pool_.set_socket_maker(
       [this](Family family, unsigned count) { return make_sockets(family, count); });
 }

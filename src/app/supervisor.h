@@ -95,6 +95,8 @@ class Supervisor final : private WorkerListener {
   void on_resolve(unsigned worker) override;
   void on_death(unsigned worker, const std::string& how, unsigned in_a_row,
                 Duration delay) override;
+  void on_flows_lost(const std::vector<stack::FlowKey>& flows) override;
+  void cut_lost_flows();
   void on_all_gone() override;
   std::vector<UniqueFd> make_sockets(Family family, unsigned count);
 
@@ -138,6 +140,7 @@ class Supervisor final : private WorkerListener {
   event::Timer resolve_timer_;
   event::Timer finish_timer_;
   event::Timer watchdog_;
+  event::Timer cut_timer_;
 
   Phase phase_ = Phase::Starting;
   bool committed_ = false;
@@ -146,6 +149,7 @@ class Supervisor final : private WorkerListener {
   unsigned ticks_ = 0;
   netlink::Monitor::Changes pending_;
   bool firewall_watched_ = false;
+  std::vector<stack::FlowKey> lost_flows_;  // of workers that have died, to be cut
   bool resolving_ = false;
   bool waiting_shown_ = false;
   bool note_failure_told_ = false;

@@ -16,6 +16,7 @@ constexpr milliseconds kSettle{20};  // changes come in groups: looked at togeth
 constexpr milliseconds kHealPause{
     250};  // against somebody who takes our rules away again and again
 constexpr seconds kRenewPause{1};
+constexpr milliseconds kCutDelay{10};
 constexpr unsigned kLookEvery = 5;  // seconds between looks where nothing tells of changes
 constexpr seconds kResolvePause{5};
 constexpr seconds kLongestResolvePause{60};
@@ -231,6 +232,22 @@ void Supervisor::on_death(unsigned worker, const std::string& how, unsigned in_a
   const std::string when = delay == Duration::zero() ? "at once" : "in " + describe(delay);
   log::error("a worker " + how + "; its connections end, another one takes over " + when,
              {{"worker", worker}});
+}
+
+// A moment later, so that the next worker is there first.
+void Supervisor::on_flows_lost(const std::vector<stack::FlowKey>& flows) {
+  lost_flows_.insert(lost_flows_.end(), flows.begin(), flows.end());
+  if (!lost_flows_.empty()) cut_timer_.arm(reactor_.timers(), reactor_.now() + kCutDelay);
+}
+
+void Supervisor::cut_lost_flows() {
+  std::vector<std::pair<Endpoint, Endpoint>> flows;
+  for (const auto& flow : lost_flows_) flows.emplace_back(flow.source, flow.destination);
+  lost_flows_.clear();
+  if (auto cut = lifecycle_.cut(flows); !cut) {
+    log::warning("connections of a worker that died end at their next packet only",
+                 {{"reason", cut.error().message}});
+  }
 }
 
 void Supervisor::on_all_gone() {

@@ -22,13 +22,16 @@ namespace {
 constexpr std::size_t kMessagesPerTurn = 64;  // of one worker, so that it cannot hold the loop
 constexpr std::size_t kMostOwed = 64;  // answers that a worker may have outstanding (it asks once)
 
-StatsPage make_stats() {
-  const UniqueFd memory(::memfd_create("proxyvpn-stats", MFD_CLOEXEC));
-  if (!memory || ::ftruncate(memory.get(), sizeof(WorkerStats)) != 0) return nullptr;
+// Null when there is none to be had. The object is default-initialized: a large one stays zero, and
+// untouched.
+template <class T>
+Shared<T> make_shared_memory(const char* name) {
+  const UniqueFd memory(::memfd_create(name, MFD_CLOEXEC));
+  if (!memory || ::ftruncate(memory.get(), sizeof(T)) != 0) return nullptr;
   void* const page =
-      ::mmap(nullptr, sizeof(WorkerStats), PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+      ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (page == MAP_FAILED) return nullptr;
-  return StatsPage(new (page) WorkerStats{});
+  return Shared<T>(new (page) T);
 }
 
 std::string describe(int status) {
@@ -84,7 +87,9 @@ Result<> WorkerPool::launch(Slot& slot) {
   }
   UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
-  slot.stats = make_stats();  // without one the worker runs, uncounted
+  // Without them the worker runs, uncounted, and its connections end at their next packet.
+  slot.stats = make_shared_memory<WorkerStats>("proxyvpn-stats");
+  slot.book = make_shared_memory<connect::FlowBook>("proxyvpn-flows");
   slot.life = ++lives_;
   const pid_t supervisor = ::getpid();
   const pid_t pid = ::fork();
@@ -123,6 +128,7 @@ void WorkerPool::run_child(Slot& slot, UniqueFd channel, pid_t supervisor) {
   const int queue = tun_->queues[slot.index].get();
   config.offloads = tun_->offloads;
   config.stats = slot.stats.get();
+  config.book = slot.book.get();
   config.proxies = proxies_;
   config.first_flow_id = connect::first_flow_id(slot.life);
   const int keep[] = {queue, channel.get(), setup_.log_fd};
@@ -252,11 +258,15 @@ void WorkerPool::buried(Slot& slot, int status) {
   }
   if (slot.stats) carried_.add(*slot.stats, false);
   slot.stats.reset();
+  const auto lost = slot.book ? slot.book->open_flows() : std::vector<stack::FlowKey>();
+  slot.book.reset();
   slot.owed.clear();
   if (stopping_) return;
   const Duration delay = slot.policy.after_death(reactor_.now() - slot.born);
   listener_.on_death(slot.index, describe(status), slot.policy.deaths(), delay);
-  if (!stopping_) slot.restart.arm(reactor_.timers(), reactor_.now() + delay);
+  if (stopping_) return;
+  slot.restart.arm(reactor_.timers(), reactor_.now() + delay);
+  listener_.on_flows_lost(lost);
 }
 
 void WorkerPool::tick() {

@@ -19,6 +19,7 @@
 #include "app/worker_stats.h"
 #include "app/worker_totals.h"
 #include "event/reactor.h"
+#include "stack/tcp_flow.h"
 #include "tun/tun_device.h"
 
 namespace proxyvpn::app {
@@ -48,6 +49,8 @@ class WorkerListener {
   // between them; `delay`: until the next one starts.
   virtual void on_death(unsigned worker, const std::string& how, unsigned in_a_row,
                         Duration delay) = 0;
+  // Right after on_death(): what it carried, by its own word.
+  virtual void on_flows_lost(const std::vector<stack::FlowKey>& /*flows*/) {}
   virtual void on_all_gone() = 0;  // after stop()
 };
 

@@ -46,7 +46,14 @@ int play(const Script& script, EngineConfig config) {
   const int channel = config.channel.get();
   config.stats->flows_total.fetch_add(1);
   send_message(channel, encode(ToSupervisor(Ready{})));
-  if (script.crash) ::raise(SIGKILL);
+  if (script.crash) {
+    const stack::FlowKey flow{parse_endpoint("10.0.0.1:1000").value(),
+                              parse_endpoint("203.0.113.80:443").value()};
+    config.book->add(0, flow);
+    config.book->add(1, flow);
+    config.book->opened(1);
+    ::raise(SIGKILL);
+  }
   if (script.garbage) ::send(channel, "\xff\xff\xff", 3, 0);
   if (script.sockets != 0) {
     NeedSockets need{Family::V4, static_cast<std::uint8_t>(script.sockets)};
@@ -107,6 +114,7 @@ class WorkerPoolTest : public ::testing::Test, public WorkerListener {
   void on_proxy_lost(unsigned, const ProxyLost&) override { events.push_back("lost"); }
   void on_proxy_back(unsigned) override { events.push_back("back"); }
   void on_resolve(unsigned) override { events.push_back("resolve"); }
+  void on_flows_lost(const std::vector<stack::FlowKey>& flows) override { lost = flows; }
   void on_death(unsigned, const std::string& how, unsigned in_a_row, Duration) override {
     events.push_back("death " + std::to_string(in_a_row) + ": " + how);
     script = {};  // its successor behaves
@@ -119,6 +127,7 @@ class WorkerPoolTest : public ::testing::Test, public WorkerListener {
   Script script;
   std::unique_ptr<WorkerPool> pool;
   std::vector<std::string> events;
+  std::vector<stack::FlowKey> lost;
 };
 
 TEST_F(WorkerPoolTest, StartsAndStops) {
@@ -139,6 +148,8 @@ TEST_F(WorkerPoolTest, ADeadWorkerIsFollowedByAnother) {
   EXPECT_THAT(events, ElementsAre("ready", "death 1: was killed by SIGKILL", "ready"));
   EXPECT_EQ(1u, pool->running());
   EXPECT_EQ(2u, pool->totals().flows_total);  // the dead one counts
+  ASSERT_EQ(1u, lost.size());                 // the one that was established
+  EXPECT_EQ("203.0.113.80:443", to_string(lost.front().destination));
 }
 
 TEST_F(WorkerPoolTest, GarbageIsAnsweredWithDeath) {

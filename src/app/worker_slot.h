@@ -7,14 +7,19 @@
 
 #include "app/worker_pool.h"
 #include "base/log.h"
+#include "connect/flow_book.h"
 
 namespace proxyvpn::app {
 
-// The page that a worker and we share.
-struct StatsUnmapper {
-  void operator()(WorkerStats* stats) const noexcept { ::munmap(stats, sizeof(WorkerStats)); }
+// Memory that a worker and we share.
+struct Unmapper {
+  template <class T>
+  void operator()(T* shared) const noexcept {
+    ::munmap(shared, sizeof(T));
+  }
 };
-using StatsPage = std::unique_ptr<WorkerStats, StatsUnmapper>;
+template <class T>
+using Shared = std::unique_ptr<T, Unmapper>;
 
 struct WorkerPool::Slot {
   explicit Slot(unsigned number, WorkerPool& pool)
@@ -33,7 +38,8 @@ struct WorkerPool::Slot {
   UniqueFd channel;
   event::FunctionHandler handler;
   event::Timer restart;
-  StatsPage stats;
+  Shared<WorkerStats> stats;
+  Shared<connect::FlowBook> book;
   TimePoint born{};
   RestartPolicy policy;
   BeatWatch watch;

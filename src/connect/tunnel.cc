@@ -87,6 +87,7 @@ void Tunnel::on_event(std::uint32_t events) noexcept {
 void Tunnel::on_established() noexcept {
   if (state_ != State::Accepting) return;
   state_ = State::Relaying;
+  table_.note_open(*this);
   // What came behind the proxy's 2xx in the same segment is the tunnel's (server-first protocols).
   if (setup_ && !setup_->early.empty()) {
     auto& early = setup_->early;

@@ -172,6 +172,7 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
   ++pending_;
   ++pending_by_source_[source];
   ++pending_by_target_[started.key().destination];
+  if (options_.book != nullptr) options_.book->add(started.slot_, started.key());
   tunnels_.push_back(std::move(tunnel));
   started.start();
 }
@@ -242,6 +243,7 @@ void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
   if (tunnel.queued_)
     ready_.erase(std::remove(ready_.begin(), ready_.end(), &tunnel), ready_.end());
   const std::uint32_t slot = tunnel.slot_;
+  if (options_.book != nullptr) options_.book->remove(slot, tunnels_.size());
   dead_.push_back(std::move(tunnels_[slot]));
   if (slot + 1 < tunnels_.size()) {
     tunnels_[slot] = std::move(tunnels_.back());

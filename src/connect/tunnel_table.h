@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "connect/address_order.h"
+#include "connect/flow_book.h"
 #include "connect/http_connect.h"
 #include "connect/proxy_health.h"
 #include "connect/ready_pool.h"
@@ -28,6 +29,7 @@ struct TunnelOptions {
   std::size_t preconnect = 0;  // connections to the proxy held ready at most
   std::uint64_t first_id = 1;  // the number of the first tunnel
   bool verbose = false;
+  FlowBook* book = nullptr;  // where connections are noted; not owned, may be null
 };
 
 struct TunnelCounters {
@@ -109,6 +111,9 @@ class TunnelTable final : public stack::FlowAcceptor {
   void bury(Tunnel& tunnel, End why) noexcept;
   void later(Tunnel& tunnel) noexcept;
   void wait_for_socket(Tunnel& tunnel) { waiting_.push_back(&tunnel); }
+  void note_open(const Tunnel& tunnel) noexcept {
+    if (options_.book != nullptr) options_.book->opened(tunnel.slot_);
+  }
   void settled(Tunnel& tunnel) noexcept;  // has its answer: not pending any more
   [[nodiscard]] bool comes_back(const stack::FlowKey& key) const noexcept;
   void break_loop(const Endpoint& target) noexcept;
