@@ -8,7 +8,7 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr std::array kVerbs = {Verb::Ping,  Verb::Status,   Verb::Counters, Verb::Down,
-                               Verb::Flows, Verb::KillFlow, Verb::Reload};
+                               Verb::Flows, Verb::KillFlow, Verb::Reload,   Verb::Direct};
 constexpr std::string_view kErrorMark = "error: ";
 
 bool printable(char c) noexcept { return c >= 0x20 && c != 0x7f; }
@@ -46,6 +46,8 @@ std::string_view to_string(Verb verb) noexcept {
       return "kill-flow";
     case Verb::Reload:
       return "reload";
+    case Verb::Direct:
+      return "direct";
   }
   return "?";
 }
@@ -91,7 +93,7 @@ RequestReader::State RequestReader::understand() noexcept {
     return state_;
   }
   return refuse(
-      "unknown request: this daemon knows ping, status, counters, down, flows, reload and "
+      "unknown request: this daemon knows ping, status, counters, down, flows, reload, direct and "
       "kill-flow ID");
 }
 

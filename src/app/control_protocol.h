@@ -15,7 +15,7 @@
 
 namespace proxyvpn::app {
 
-enum class Verb : std::uint8_t { Ping, Status, Counters, Down, Flows, KillFlow, Reload };
+enum class Verb : std::uint8_t { Ping, Status, Counters, Down, Flows, KillFlow, Reload, Direct };
 std::string_view to_string(Verb verb) noexcept;
 
 inline constexpr std::size_t kMaxRequest = 128;       // bytes with the newline

@@ -12,6 +12,7 @@
 #include "app/cleanup.h"
 #include "app/control_client.h"
 #include "app/detach.h"
+#include "app/direct_group.h"
 #include "app/host_tools.h"
 #include "app/state_dir.h"
 #include "app/state_file.h"
@@ -141,6 +142,7 @@ int clean_machine(const Config& config, Leftovers what) {
                              "started with (--state-dir), or end its process and run this again"
                            : "; run this again, or as root"));
   }
+  if (auto gone = remove_direct_group(); !gone) cleaned->warnings.push_back(gone.error().message);
   return report(*cleaned, daemons);
 }
 

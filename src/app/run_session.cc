@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "app/capabilities.h"
+#include "app/exec_command.h"
 #include "app/plan.h"
 #include "app/private_network.h"
 #include "app/proxy_health.h"
@@ -62,22 +63,6 @@ Result<std::vector<Endpoint>> find_proxies(const Config& config, const SandboxUs
 
 // The command's side of the fork --------------------------------------------------------------
 
-// execvp(3) as a shell tells of it.
-int exec_status(int err) {
-  return err == ENOENT || err == ENOTDIR ? kExitNoCommand : kExitCannotExecute;
-}
-
-[[noreturn]] void execute(const std::vector<std::string>& command) {
-  std::vector<char*> words;
-  words.reserve(command.size() + 1);
-  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  ::execvp(words[0], words.data());
-  const int err = errno;
-  complain("error: cannot run '" + command[0] + "': " + std::strerror(err));
-  ::_exit(exec_status(err));
-}
-
 // Blocks until the outside says that packets are carried.
 bool wait_for_go(int channel) {
   std::uint8_t word = 0;
@@ -92,16 +77,16 @@ bool wait_for_go(int channel) {
                                  pid_t outside, const SignalRelay& signals) {
   if (auto entered = enter_private_network(private_network(), channel.get()); !entered) {
     complain("error: " + entered.error().message);
-    ::_exit(kExitRunFailed);
+    ::_exit(kExitNotStarted);
   }
-  if (!wait_for_go(channel.get())) ::_exit(kExitRunFailed);
+  if (!wait_for_go(channel.get())) ::_exit(kExitNotStarted);
   channel.reset();
   // Without the outside there is no network any more; SIGTERM, so that it may put things in order.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-  if (::getppid() != outside) ::_exit(kExitRunFailed);
+  if (::getppid() != outside) ::_exit(kExitNotStarted);
   ::unsetenv("PROXYVPN_PROXY_URL");
   signals.restore();
-  execute(command);
+  ::_exit(execute(command));
 }
 
 // This process ----------------------------------------------------------------------------------
@@ -147,7 +132,7 @@ class RunSession final : private WorkerListener {
   int give_up(const std::string& reason) {
     log::error(reason);
     ::kill(command_, SIGKILL);
-    return kExitRunFailed;
+    return kExitNotStarted;
   }
   void fail_start(const std::string& reason) { status_ = give_up(reason); }
 
@@ -275,14 +260,14 @@ Result<> settle_down() {
 
 int report(const std::string& reason) {
   complain("error: " + reason);
-  return kExitRunFailed;
+  return kExitNotStarted;
 }
 
 int wait_for(pid_t child) {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : kExitRunFailed;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : kExitNotStarted;
 }
 
 int supervise(Config config, const SandboxUser& user, std::vector<Endpoint> proxies,
@@ -304,7 +289,7 @@ int supervise(Config config, const SandboxUser& user, std::vector<Endpoint> prox
   if (!reactor) return report(reactor.error().message);
   log::set_record_output(log->fd());
   log::set_level(config.verbose ? log::Level::Debug : log::Level::Warning);
-  int status = kExitRunFailed;
+  int status = kExitNotStarted;
   {
     WorkerSetup setup = make_setup(config, user, log->fd());
     RunSession session(*reactor, signals, std::move(config), user, std::move(setup));

@@ -12,18 +12,14 @@
 
 namespace proxyvpn::app {
 
-// Exit statuses of `run` besides the command's own: 128 + n for a command that signal n ended.
-inline constexpr int kExitRunFailed = 125;  // it was not started, for a reason of ours
-inline constexpr int kExitCannotExecute = 126;
-inline constexpr int kExitNoCommand = 127;
-
 struct RunRequest {
   Config config;
   std::vector<std::string> command;   // at least one word
   std::vector<std::string> warnings;  // sentences for stderr
 };
 
-// Does it all; answers the exit status.
+// Does it all; answers the exit status: the command's, 128 + n when signal n ended it, or those of
+// exec_command.h.
 int run_in_private_network(RunRequest request);
 
 }  // namespace proxyvpn::app

@@ -2,6 +2,7 @@
 
 #include "app/completion.h"
 #include "app/config_command.h"
+#include "app/exec_subcommand.h"
 #include "app/flows_command.h"
 #include "app/metrics_command.h"
 #include "app/reload_command.h"
@@ -19,6 +20,7 @@ std::span<const SubcommandEntry> subcommands() {
       SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
                       make_flows_command},
       SubcommandEntry{"run", "Run one command whose only network is the proxy", make_run},
+      SubcommandEntry{"exec", "Run one command outside of the tunnel", make_exec},
       SubcommandEntry{"reload", "Have a running proxyvpn read its configuration again",
                       make_reload},
       SubcommandEntry{"config", "Check or show the configuration", make_config},

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "app/capabilities.h"
+#include "app/direct_group.h"
 #include "app/state_file.h"
 #include "app/test_hooks.h"
 #include "base/log_record.h"
@@ -252,6 +253,9 @@ void Supervisor::finish() {
   show_progress("going down: taking back rules and routes");
   metrics_.reset();
   const auto down = lifecycle_.down();
+  if (lifecycle_.plan().policy.direct_cgroup) {
+    static_cast<void>(remove_direct_group());  // an empty group too many hurts nobody
+  }
   show_progress("");
   const bool shut = committed_ ? lifecycle_.plan().persist_killswitch : lifecycle_.adopted();
   if (!down) {

@@ -98,6 +98,7 @@ class Supervisor final : private WorkerListener {
   void on_flows_lost(const std::vector<stack::FlowKey>& flows) override;
   void cut_lost_flows();
   void on_all_gone() override;
+  Result<> let_out(pid_t process);
   std::vector<UniqueFd> make_sockets(Family family, unsigned count);
 
   // supervisor_reload.cc: the configuration, read again

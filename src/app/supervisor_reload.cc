@@ -74,6 +74,7 @@ Result<> Supervisor::apply_config(const Config& config) {
   if (!session_.replan) return {};
   auto plan = session_.replan(config, session_.proxies);
   if (!plan) return tl::unexpected(plan.error());
+  plan->policy.direct_cgroup = lifecycle_.plan().policy.direct_cgroup;
   return lifecycle_.apply_policy(std::move(plan->policy));
 }
 

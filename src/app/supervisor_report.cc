@@ -96,6 +96,10 @@ ControlServer::Answer Supervisor::answer(const Request& request, const Peer& pee
     }
     case Verb::Reload:
       return {begin_reload(), {}};
+    case Verb::Direct: {
+      const auto let = let_out(peer.pid);
+      return {let ? ok_reply({}) : error_reply(let.error().message), {}};
+    }
     case Verb::Down:
       if (committed_) {
         stop("user " + std::to_string(peer.uid) + " asked for it");

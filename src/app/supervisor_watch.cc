@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "app/capabilities.h"
+#include "app/direct_group.h"
 #include "app/supervisor.h"
 #include "base/log_record.h"
 
@@ -150,6 +151,7 @@ void Supervisor::refresh_plan() {
     return;
   }
   const auto before = lifecycle_.plan().policy.resolvers;
+  plan->policy.direct_cgroup = lifecycle_.plan().policy.direct_cgroup;
   if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
     log::error("the firewall can't follow a change of the network; the old rules hold",
                {{"reason", applied.error().message}});
@@ -168,6 +170,7 @@ void Supervisor::replace_proxies(std::vector<Endpoint> proxies) {
     return;
   }
   // The firewall first: a worker that is told would only be refused.
+  plan->policy.direct_cgroup = lifecycle_.plan().policy.direct_cgroup;
   if (auto applied = lifecycle_.apply_policy(std::move(plan->policy)); !applied) {
     log::error("the firewall can't open the proxy's new addresses",
                {{"reason", applied.error().message}});
@@ -253,6 +256,28 @@ void Supervisor::cut_lost_flows() {
 void Supervisor::on_all_gone() {
   if (phase_ == Phase::Renewing && !network_timer_.armed()) renew_tun();
   if (phase_ == Phase::Stopping) finish();
+}
+
+// `exec --direct`: whoever asked goes direct from now on, with its children.
+Result<> Supervisor::let_out(pid_t process) {
+  if (phase_ != Phase::Up) return fail(Code::Busy, "proxyvpn is not up");
+  const std::string back_end = tools_.firewall->name();
+  if (back_end.starts_with("iptables")) {
+    return fail(Code::Unsupported, "exec --direct needs nftables; the rules are those of " +
+                                       back_end + " (--firewall nftables)");
+  }
+  auto group = open_direct_group();
+  if (!group) return tl::unexpected(group.error());
+  firewall::Policy policy = lifecycle_.plan().policy;
+  if (policy.direct_cgroup != group->cgroup) {
+    policy.direct_cgroup = group->cgroup;
+    if (auto applied = lifecycle_.apply_policy(std::move(policy)); !applied) {
+      return wrap(applied.error(), "letting a command out of the tunnel");
+    }
+  }
+  if (auto joined = group->add(process); !joined) return joined;
+  log::info("a command goes direct (exec --direct)", {{"pid", process}});
+  return {};
 }
 
 std::vector<UniqueFd> Supervisor::make_sockets(Family family, unsigned count) {

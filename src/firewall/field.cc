@@ -44,6 +44,7 @@ FieldInfo packet_field(Field field) noexcept {
     case Field::L4Proto:
     case Field::EtherType:
     case Field::SocketUid:
+    case Field::SocketCgroup:
     case Field::PacketMark:
     case Field::RouteClass:
     case Field::ConnectionMark:
@@ -73,6 +74,8 @@ FieldInfo info(Field field) noexcept {
       return {"meta protocol", Meta, NFT_META_PROTOCOL, 2, 0, 0};
     case Field::SocketUid:
       return {"meta skuid", Meta, NFT_META_SKUID, 4, 0, 0};
+    case Field::SocketCgroup:
+      return {"socket cgroupv2 level 1", FieldSource::Socket, 1, 8, 0, 0};
     case Field::PacketMark:
       return {"meta mark", Meta, NFT_META_MARK, 4, 0, 0};
     case Field::RouteClass:

@@ -15,6 +15,7 @@ enum class Field : std::uint8_t {
   L4Proto,         // 1 byte
   EtherType,       // 2 bytes, network order
   SocketUid,       // 4 bytes, host order, like all of meta and ct
+  SocketCgroup,    // 8 bytes, host order: id of the group (cgroup v2) right below the root
   PacketMark,      // 4 bytes
   RouteClass,      // 4 bytes; a packet without a route (AF_PACKET, bridged) never matches
   ConnectionMark,  // 4 bytes
@@ -36,12 +37,20 @@ enum class Field : std::uint8_t {
   ArpDestination,  // target's IPv4 address
 };
 
-enum class FieldSource : std::uint8_t { Meta, Conntrack, Fib, NetworkHeader, TransportHeader };
+enum class FieldSource : std::uint8_t {
+  Meta,
+  Socket,
+  Conntrack,
+  Fib,
+  NetworkHeader,
+  TransportHeader
+};
 
 struct FieldInfo {
   const char* name = "";  // nft(8)
   FieldSource source = FieldSource::Meta;
-  std::uint32_t key = 0;        // NFT_META_*, NFT_CT_*, NFTA_FIB_F_*, or the offset in the header
+  // NFT_META_*, NFT_CT_*, NFTA_FIB_F_*, the level of the group, or the offset in the header
+  std::uint32_t key = 0;
   std::uint32_t length = 0;     // bytes
   std::uint8_t ip_version = 0;  // 4 or 6: only in packets of this version
   std::uint8_t protocol = 0;    // IPPROTO_*: only in packets of this protocol

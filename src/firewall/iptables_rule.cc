@@ -80,6 +80,7 @@ const char* simple_option(Field field) {
     case Field::OutLink:
     case Field::OutLinkName:
       return " -o ";
+    case Field::SocketCgroup:
     case Field::L4Proto:
     case Field::EtherType:
     case Field::PacketMark:

@@ -94,6 +94,12 @@ Compare is_within(Field field, const Cidr& network) {
 
 Compare is_uid(uid_t uid) { return equal(Field::SocketUid, uid_value(uid)); }
 
+Compare is_in_cgroup(const DirectCgroup& group) {
+  std::vector<std::uint8_t> bytes(sizeof group.id);
+  std::memcpy(bytes.data(), &group.id, sizeof group.id);
+  return {Field::SocketCgroup, false, {}, std::move(bytes), '"' + group.name + '"'};
+}
+
 Compare is_mark(Field mark, std::uint32_t mask, std::uint32_t value) {
   return {mark, false, host_bytes(mask), host_bytes(value),
           "& " + hex(mask, 8) + " == " + hex(value, 8)};

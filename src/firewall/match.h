@@ -22,6 +22,7 @@ Compare is_port(Field port, std::uint16_t number);          // udp dport 53
 Compare is_address(Field field, const IpAddress& address);  // ip daddr 192.0.2.1
 Compare is_within(Field field, const Cidr& network);        // ip6 saddr fe80::/10
 Compare is_uid(uid_t uid);                                  // meta skuid 105
+Compare is_in_cgroup(const DirectCgroup& group);            // socket cgroupv2 level 1 "name"
 Compare is_mark(Field mark, std::uint32_t mask, std::uint32_t value);
 Compare is_ether_type(std::uint16_t type);                  // meta protocol arp
 Compare is_address_type(Field field, unsigned route_type);  // fib daddr type local (RTN_*)

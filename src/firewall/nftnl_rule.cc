@@ -160,6 +160,13 @@ class RuleWriter {
         nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_DREG, to);
         return;
       }
+      case FieldSource::Socket: {
+        nftnl_expr* expr = add("socket");
+        nftnl_expr_set_u32(expr, NFTNL_EXPR_SOCKET_KEY, NFT_SOCKET_CGROUPV2);
+        nftnl_expr_set_u32(expr, NFTNL_EXPR_SOCKET_LEVEL, field.key);
+        nftnl_expr_set_u32(expr, NFTNL_EXPR_SOCKET_DREG, to);
+        return;
+      }
       case FieldSource::Fib: {
         nftnl_expr* expr = add("fib");
         nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_DREG, to);

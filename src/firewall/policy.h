@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,14 @@ enum class Mode : std::uint8_t {
   Shut,     // killswitch without marks: every new connection is refused at once (lockdown, boot)
 };
 
+// The programs of `exec --direct`: a group of processes (cgroup v2) right below the root. Only root
+// may put a process there; children stay in it.
+struct DirectCgroup {
+  std::string name;
+  std::uint64_t id = 0;  // the kernel's: the inode number of its directory
+  friend bool operator==(const DirectCgroup&, const DirectCgroup&) = default;
+};
+
 struct Policy {
   std::string table = "proxyvpn";  // inet, arp and netdev table of this name
   Mode mode = Mode::Guarded;
@@ -46,6 +55,8 @@ struct Policy {
   std::vector<IpAddress> resolvers;  // port 53, UDP and TCP, go direct
   std::vector<Cidr> direct;          // --exclude and --allow-lan; DNS to them is still refused
   std::vector<uid_t> exempt_uids;  // --exempt-user: their TCP goes direct (a proxy on this machine)
+  // Whatever these send goes direct, all protocols, DNS to any resolver. Not in Mode::Shut.
+  std::optional<DirectCgroup> direct_cgroup;
   std::vector<std::string>
       inside_links;  // bridges without a physical port: host<->container direct
   std::vector<Cidr> inside_networks;

@@ -128,6 +128,10 @@ Chain prerouting_chain(const Policy& policy) {
   return chain;
 }
 
+bool has_direct_programs(const Policy& policy) {
+  return policy.direct_cgroup.has_value() && policy.mode != Mode::Shut;
+}
+
 // What this machine sends. Type route: a changed mark looks the route up again.
 Chain marking_chain(const Policy& policy) {
   const Marks& marks = policy.marks;
@@ -135,6 +139,11 @@ Chain marking_chain(const Policy& policy) {
   auto& rules = chain.rules;
   rules.push_back(rule(is_loopback(Field::OutLink), accept()));
   rules.push_back(rule(in_set(Field::OutLinkName, "inside"), accept()));
+  // The connection's mark carries it to `post`, where no rule can see the socket's group.
+  if (has_direct_programs(policy)) {
+    rules.push_back(rule(is_in_cgroup(*policy.direct_cgroup),
+                         set_connection_mark(marks, marks.bypass), accept()));
+  }
   rules.push_back(rule(is_not_protocol(IPPROTO_TCP), accept()));
   for (const char* flows : {"keep", "seen"}) {
     for (const Family family : kFamilies) {
@@ -189,6 +198,10 @@ Chain allowed_chain(const Policy& policy) {
   rules.push_back(rule(in_set(Field::OutLinkName, "inside"), accept()));
   for (const std::uint32_t mark : {marks.bypass, marks.inbound})
     rules.push_back(rule(is_protocol(IPPROTO_TCP), has_connection_mark(marks, mark), accept()));
+  // Of other protocols than TCP only those programs' connections carry this mark.
+  if (has_direct_programs(policy)) {
+    rules.push_back(rule(has_connection_mark(marks, marks.bypass), accept()));
+  }
   append_dns(rules);
   append_housekeeping(rules);
   for (const Family family : kFamilies) rules.push_back(rule(to_set(family, "direct"), accept()));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "firewall/firewall.h"
 #include "firewall/policy_test_values.h"
 #include "firewall/set_elements.h"
 
@@ -132,6 +133,30 @@ TEST(Ruleset, RefusingChainsLetNothingThrough) {
     EXPECT_EQ(2U, chain.rules.back().statements.size()) << chain.name;
     EXPECT_TRUE(std::holds_alternative<Count>(chain.rules.back().statements.front()));
   }
+}
+
+TEST(Ruleset, AGroupGoesDirectByItsConnectionsMarkUnlessShut) {
+  const auto mentions = [](const Policy& policy, const char* chain_name) {
+    const Ruleset ruleset = build_ruleset(policy);
+    for (const Chain& chain : ruleset.tables.front().chains) {
+      if (chain.name != chain_name) continue;
+      for (const Compare& compare : statements<Compare>(chain)) {
+        if (compare.field == Field::SocketCgroup) return true;
+      }
+    }
+    return false;
+  };
+  Policy policy = full_policy();
+  EXPECT_FALSE(mentions(policy, "mark_out"));
+  policy.direct_cgroup = DirectCgroup{"proxyvpn-direct", 4711};
+  EXPECT_TRUE(mentions(policy, "mark_out"));
+  // The kernel knows a socket's group in output only.
+  for (const char* chain : {"pre", "allowed", "out", "forw", "post"}) {
+    EXPECT_FALSE(mentions(policy, chain)) << chain;
+  }
+  EXPECT_NE(to_nft(policy).find("socket cgroupv2 level 1 \"proxyvpn-direct\""), std::string::npos);
+  policy.mode = Mode::Shut;
+  EXPECT_FALSE(mentions(policy, "mark_out"));
 }
 
 TEST(Ruleset, OpenVanishesAndHasNoGuard) {
