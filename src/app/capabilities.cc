@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <memory>
 
+#include "app/missing_capability.h"
+
 namespace proxyvpn::app {
 namespace {
 
@@ -123,39 +125,46 @@ CapabilityFacts read_capability_facts(cap_value_t capability) {
   return facts;
 }
 
-std::string explain_missing(const CapabilityFacts& facts) {
-  if (facts.permitted) return {};
+std::optional<MissingCapability> missing_capability(const CapabilityFacts& facts) {
+  if (facts.permitted) return std::nullopt;
   const std::string& binary = facts.executable.empty() ? "proxyvpn" : facts.executable;
-  std::string text = "this process lacks the capability CAP_NET_ADMIN";
+  const std::string text = "this process lacks the capability CAP_NET_ADMIN";
   if (!facts.bounding) {
-    return text +
-           ", and its bounding set does not hold it, so nothing started here can get it; start the "
-           "container with --cap-add=NET_ADMIN, or the unit with CAP_NET_ADMIN in "
-           "CapabilityBoundingSet=";
+    return MissingCapability{
+        text + ", and its bounding set does not hold it, so nothing started here can get it",
+        "start the container with --cap-add=NET_ADMIN, or the unit with CAP_NET_ADMIN in "
+        "CapabilityBoundingSet="};
   }
   if (facts.euid == 0) {
-    return text +
-           " although it runs as root: whatever started it took the capability away; start "
-           "the container with --cap-add=NET_ADMIN, or leave the user namespace";
+    return MissingCapability{
+        text + " although it runs as root: whatever started it took the capability away",
+        "start the container with --cap-add=NET_ADMIN, or leave the user namespace"};
   }
   if (!facts.file_capability) {
-    return text + "; give it to the binary once: sudo setcap cap_net_admin=eip " + binary +
-           " (or run it with sudo)";
+    return MissingCapability{text, "give it to the binary once: sudo setcap cap_net_admin=eip " +
+                                       binary + " (or run it with sudo)"};
   }
   if (facts.no_new_privs) {
-    return text +
-           ": the binary carries it, but no_new_privs is set, so the kernel ignores it; "
-           "start it from a shell without that flag (under systemd: NoNewPrivileges=no, or "
-           "AmbientCapabilities=CAP_NET_ADMIN)";
+    return MissingCapability{
+        text + ": the binary carries it, but no_new_privs is set, so the kernel ignores it",
+        "start it from a shell without that flag (under systemd: NoNewPrivileges=no, or "
+        "AmbientCapabilities=CAP_NET_ADMIN)"};
   }
   if (facts.nosuid_mount) {
-    return text + ": " + binary +
-           " carries it, but lies on a file system mounted with nosuid, where the kernel ignores "
-           "it; install it elsewhere, such as /usr/local/bin";
+    return MissingCapability{
+        text + ": " + binary +
+            " carries it, but lies on a file system mounted with nosuid, where the kernel ignores "
+            "it",
+        "install it elsewhere, such as /usr/local/bin"};
   }
-  return text + ": " + binary +
-         " carries it, but the kernel did not grant it; is this process traced, or in another user "
-         "namespace? Run it with sudo";
+  return MissingCapability{text + ": " + binary + " carries it, but the kernel did not grant it",
+                           "is this process traced, or in another user namespace? Run it with "
+                           "sudo"};
+}
+
+std::string explain_missing(const CapabilityFacts& facts) {
+  const auto missing = missing_capability(facts);
+  return missing ? missing->finding + "; " + missing->advice : std::string();
 }
 
 }  // namespace proxyvpn::app

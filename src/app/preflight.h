@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "app/check.h"
 #include "app/config.h"
 #include "app/host_facts.h"
 #include "base/ip.h"
@@ -23,9 +24,24 @@ Findings preflight(const Config& config, const HostFacts& facts);
 Findings check_proxies(const Config& config, const HostFacts& facts,
                        const std::vector<Endpoint>& proxies);
 
-// Parts of preflight(), one file each.
-void check_process(const Config& config, const HostFacts& facts, Findings& findings);
-void check_network(const Config& config, const HostFacts& facts, Findings& findings);
-void check_resolvers(const Config& config, const HostFacts& facts, Findings& findings);
+// What preflight() is made of, for `doctor` too. Each adds at least one check: Ok with what is
+// there, when nothing is wrong.
+// capability, tun-device
+void check_process(const Config& config, const HostFacts& facts, Checks& checks);
+// firewall
+void check_firewall(const Config& config, const HostFacts& facts, Checks& checks);
+// instance: another daemon
+void check_instance(const Config& config, const HostFacts& facts, Checks& checks);
+// egress-guard (only when it is asked for), descriptors
+void check_limits(const Config& config, const HostFacts& facts, Checks& checks);
+// tun-name, route-table: what must be free before `up`
+void check_free(const Config& config, const HostFacts& facts, Checks& checks);
+// tun-cidr, tun-cidr6, ipv6, policy-rules, guests
+void check_network(const Config& config, const HostFacts& facts, Checks& checks);
+// resolvers
+void check_resolvers(const Config& config, const HostFacts& facts, Checks& checks);
+// proxy-address
+void check_proxies(const Config& config, const HostFacts& facts,
+                   const std::vector<Endpoint>& proxies, Checks& checks);
 
 }  // namespace proxyvpn::app

@@ -34,12 +34,16 @@ std::string free_tun_name(const Snapshot& network) {
   }
 }
 
-void check_name(const Config& config, const Snapshot& network, Findings& findings) {
+void check_name(const Config& config, const Snapshot& network, Checks& checks) {
   const auto* link = find_link(network, config.tun_name);
-  if (link == nullptr) return;
-  findings.errors.push_back("there is already a network interface named '" + config.tun_name + "'" +
-                            (link->kind.empty() ? "" : " (" + link->kind + ")") +
-                            "; choose another name, such as --tun-name " + free_tun_name(network));
+  if (link == nullptr) {
+    checks.ok("tun-name", "the name " + config.tun_name + " is free");
+    return;
+  }
+  checks.fail("tun-name",
+              "there is already a network interface named '" + config.tun_name + "'" +
+                  (link->kind.empty() ? "" : " (" + link->kind + ")"),
+              "choose another name, such as --tun-name " + free_tun_name(network));
 }
 
 // The first address of this machine whose network overlaps.
@@ -80,33 +84,44 @@ bool is_private(const Cidr& cidr) {
   });
 }
 
-void check_cidr(const char* option, const Cidr& cidr, const Config& config, const Snapshot& network,
-                Findings& findings) {
+void check_cidr(const std::string& option, const Cidr& cidr, const Config& config,
+                const Snapshot& network, Checks& checks) {
+  const std::string name = option.substr(2);  // without the dashes
+  const std::string text = option + " " + to_string(cidr);
   if (const auto* other = find_overlap(network, cidr, config.tun_name)) {
-    std::string sentence = std::string(option) + " " + to_string(cidr) + " overlaps " +
-                           to_string(other->cidr.network()) + " of " +
-                           link_name(network, other->link) + "; choose another network";
+    std::string advice = "choose another network";
     const auto range = free_range(network, cidr.address.family(), config.tun_name);
-    if (!range.empty()) sentence += ", such as " + std::string(option) + " " + range;
-    findings.errors.push_back(std::move(sentence));
+    if (!range.empty()) advice += ", such as " + option + " " + range;
+    checks.fail(name,
+                text + " overlaps " + to_string(other->cidr.network()) + " of " +
+                    link_name(network, other->link),
+                std::move(advice));
   }
   if (!is_private(cidr)) {
-    findings.warnings.push_back(std::string(option) + " " + to_string(cidr) +
-                                " is not a private network: machines on the internet that have "
-                                "these addresses cannot be reached while proxyvpn is up");
+    checks.warn(name, text +
+                          " is not a private network: machines on the internet that have these "
+                          "addresses cannot be reached while proxyvpn is up");
+  } else if (checks.all().empty() || checks.all().back().name != name) {
+    checks.ok(name, to_string(cidr) + " overlaps no network of this machine");
   }
 }
 
-void check_table(const Config& config, const Snapshot& network, Findings& findings) {
+void check_table(const Config& config, const Snapshot& network, Checks& checks) {
   const auto& used = network.tables_in_use;
-  for (const std::uint32_t table : {config.table, config.table + 1}) {
-    if (std::find(used.begin(), used.end(), table) == used.end()) continue;
-    const bool second = table != config.table;
-    findings.errors.push_back("route table " + std::to_string(table) +
-                              (second ? ", the one behind --route-table," : "") +
-                              " holds routes of another program (ip route show table " +
-                              std::to_string(table) + "); choose another one with --route-table");
+  const auto before = checks.all().size();
+  for (const std::uint32_t number : {config.table, config.table + 1}) {
+    if (std::find(used.begin(), used.end(), number) == used.end()) continue;
+    const auto table = std::to_string(number);
+    checks.fail("route-table",
+                "route table " + table +
+                    (number != config.table ? ", the one behind --route-table," : "") +
+                    " holds routes of another program (ip route show table " + table + ")",
+                "choose another one with --route-table");
   }
+  if (checks.all().size() > before) return;
+  checks.ok("route-table", "no other program has routes in the tables " +
+                               std::to_string(config.table) + " and " +
+                               std::to_string(config.table + 1));
 }
 
 bool is_ours(std::string_view rule) {
@@ -133,35 +148,69 @@ std::uint32_t mark_of(std::string_view rule) {
 }
 
 void check_rules(const Config& config, const std::vector<std::string>& rules, const char* family,
-                 Findings& findings) {
+                 Checks& checks) {
   for (const auto& rule : rules) {
     const auto number = priority(rule);
     if (!number || is_ours(rule)) continue;
+    const std::string which =
+        std::string("the ") + family + " policy rule '" + rule + "' of another program";
     // 0 is `local`: addresses of this machine, which never go into the TUN.
     if (*number != 0 && *number <= config.rule_priority + 2) {
-      findings.warnings.push_back(std::string("the ") + family + " policy rule '" + rule +
-                                  "' of another program comes before ours (" +
-                                  std::to_string(config.rule_priority) +
-                                  "): what it takes is refused instead of proxied; use a smaller "
-                                  "--rule-priority, or stop that program");
+      checks.warn("policy-rules",
+                  which + " comes before ours (" + std::to_string(config.rule_priority) +
+                      "): what it takes is refused instead of proxied",
+                  "use a smaller --rule-priority, or stop that program");
     }
     if ((mark_of(rule) & config.marks.mask) != 0) {
-      findings.warnings.push_back(std::string("the ") + family + " policy rule '" + rule +
-                                  "' of another program uses bits of the packet mark that are "
-                                  "ours; choose others with --mark-mask, --mark-capture and "
-                                  "--mark-bypass");
+      checks.warn("policy-rules", which + " uses bits of the packet mark that are ours",
+                  "choose others with --mark-mask, --mark-capture and --mark-bypass");
     }
   }
 }
 
-void check_guests(const Config& config, const Snapshot& network, Findings& findings) {
+void check_all_rules(const Config& config, const Snapshot& network, Checks& checks) {
+  const auto before = checks.all().size();
+  check_rules(config, network.rules, "IPv4", checks);
+  check_rules(config, network.rules_v6, "IPv6", checks);
+  if (checks.all().size() == before) {
+    checks.ok("policy-rules", "no rule of another program is in the way of ours");
+  }
+}
+
+void check_guests(const Config& config, const Snapshot& network, Checks& checks) {
   const auto guests = unseen_guests(network);
-  if (guests.empty() || config.egress_guard || !config.killswitch) return;
+  if (guests.empty()) {
+    checks.ok("guests", "no guest sends around this machine's packet filter");
+    return;
+  }
   std::string names;
   for (const auto& name : guests) names += (names.empty() ? "" : ", ") + name;
-  findings.warnings.push_back("guests on " + names +
-                              " send around this machine's packet filter and are not covered; "
-                              "--egress-guard stops them");
+  if (config.egress_guard || !config.killswitch) {
+    checks.ok("guests", "guests on " + names +
+                            (config.egress_guard ? " are stopped by --egress-guard"
+                                                 : " send around this machine's packet filter"));
+    return;
+  }
+  checks.warn(
+      "guests",
+      "guests on " + names + " send around this machine's packet filter and are not covered",
+      "--egress-guard stops them");
+}
+
+void check_ipv6(const Config& config, const Snapshot& network, Checks& checks) {
+  if (!network.has_ipv6) {
+    checks.ok("ipv6", "this kernel has no IPv6, or it is switched off");
+  } else if (!config.tun_cidr6) {
+    checks.ok("ipv6", "IPv6 is refused, as --tun-cidr6 none says");
+  } else if (!network.ipv6_on_new_links) {
+    checks.warn("ipv6",
+                "IPv6 is switched off for new interfaces (net.ipv6.conf.default.disable_ipv6=1): "
+                "connections over IPv6 are refused, not proxied");
+  } else {
+    checks.ok("ipv6", network.has_default_route_v6
+                          ? "the machine has IPv6 with a default route, and it is proxied too"
+                          : "the machine has IPv6 without a default route; it is proxied too");
+  }
 }
 
 std::string join(const std::vector<IpAddress>& addresses, const char* separator) {
@@ -180,93 +229,113 @@ bool is_own_address(const Snapshot& network, const IpAddress& address) {
 
 }  // namespace
 
-void check_network(const Config& config, const HostFacts& facts, Findings& findings) {
-  if (facts.network_error) {
-    findings.errors.push_back("the machine's network cannot be looked at: " +
-                              facts.network_error->message);
-    return;
-  }
-  const auto& network = facts.network;
-  check_name(config, network, findings);
-  check_cidr("--tun-cidr", config.tun_cidr, config, network, findings);
-  if (proxies_ipv6(config, facts)) {
-    check_cidr("--tun-cidr6", *config.tun_cidr6, config, network, findings);
-  }
-  if (config.tun_cidr6 && network.has_ipv6 && !network.ipv6_on_new_links) {
-    findings.warnings.push_back(
-        "IPv6 is switched off for new interfaces (net.ipv6.conf.default.disable_ipv6=1): "
-        "connections over IPv6 are refused, not proxied");
-  }
-  check_table(config, network, findings);
-  check_rules(config, network.rules, "IPv4", findings);
-  check_rules(config, network.rules_v6, "IPv6", findings);
-  check_guests(config, network, findings);
+void check_free(const Config& config, const HostFacts& facts, Checks& checks) {
+  check_name(config, facts.network, checks);
+  check_table(config, facts.network, checks);
 }
 
-void check_resolvers(const Config& config, const HostFacts& facts, Findings& findings) {
+void check_network(const Config& config, const HostFacts& facts, Checks& checks) {
+  const auto& network = facts.network;
+  check_cidr("--tun-cidr", config.tun_cidr, config, network, checks);
+  if (proxies_ipv6(config, facts)) {
+    check_cidr("--tun-cidr6", *config.tun_cidr6, config, network, checks);
+  }
+  check_ipv6(config, network, checks);
+  check_all_rules(config, network, checks);
+  check_guests(config, network, checks);
+}
+
+namespace {
+
+// Resolvers that were given: does anybody on this machine ask them?
+void check_given_resolvers(const Config& config, const HostFacts& facts, Checks& checks) {
+  const auto& system = facts.resolvers;
+  const bool asked = std::any_of(system.servers.begin(), system.servers.end(), [&](const auto& a) {
+    return std::find(config.dns.begin(), config.dns.end(), a) != config.dns.end();
+  });
+  if (facts.resolvers_error || asked || system.servers.empty()) {
+    checks.ok("resolvers", join(config.dns, ", ") + ", as given");
+    return;
+  }
+  checks.warn(
+      "resolvers",
+      "this machine asks " + join(system.servers, ", ") +
+          " for names, which --dns and --allow-dns do not allow, so names cannot be "
+          "looked up",
+      "add --allow-dns " + join(system.servers, " --allow-dns ") + ", or change /etc/resolv.conf");
+}
+
+void check_system_resolvers(const Config& config, const HostFacts& facts, Checks& checks) {
+  const auto& system = facts.resolvers;
+  const auto allowed = allowed_resolvers(config, facts);
+  if (system.upstreams_known && !allowed.empty()) {
+    checks.ok("resolvers", join(allowed, ", ") + (system.only_loopback_stub
+                                                      ? ", which the stub on this machine asks"
+                                                      : ", from /etc/resolv.conf"));
+    return;
+  }
+  for (const auto& note : system.notes) checks.warn("resolvers", note);
+  if (system.notes.empty()) {
+    checks.warn("resolvers",
+                "no resolver is known, so no name can be looked up while proxyvpn is up",
+                "name one with --dns");
+  }
+}
+
+}  // namespace
+
+void check_resolvers(const Config& config, const HostFacts& facts, Checks& checks) {
   if (config.dns.empty() && facts.resolvers_error) {
-    findings.errors.push_back("the system's resolvers are unknown: " +
-                              facts.resolvers_error->message + "; name them with --dns");
+    checks.fail("resolvers",
+                "the system's resolvers are unknown: " + facts.resolvers_error->message,
+                "name them with --dns");
     return;
   }
   for (const auto& resolver : allowed_resolvers(config, facts)) {
     if (config.tun_cidr.contains(resolver) ||
         (proxies_ipv6(config, facts) && config.tun_cidr6->contains(resolver))) {
-      findings.errors.push_back("the resolver " + to_string(resolver) +
-                                " lies within the TUN's own network; choose another one with "
-                                "--tun-cidr or --tun-cidr6");
+      checks.fail("resolvers",
+                  "the resolver " + to_string(resolver) + " lies within the TUN's own network",
+                  "choose another one with --tun-cidr or --tun-cidr6");
     }
   }
-  if (!config.killswitch) return;  // names are looked up as before
-  const auto& system = facts.resolvers;
-  if (config.dns.empty()) {
-    if (!system.upstreams_known || allowed_resolvers(config, facts).empty()) {
-      for (const auto& note : system.notes) findings.warnings.push_back(note);
-      if (system.notes.empty()) {
-        findings.warnings.push_back(
-            "no resolver is known, so no name can be looked up while proxyvpn is up; name one with "
-            "--dns");
-      }
-    }
-    return;
+  if (!config.killswitch) {
+    checks.ok("resolvers", "without the killswitch, names are looked up as before");
+  } else if (config.dns.empty()) {
+    check_system_resolvers(config, facts, checks);
+  } else {
+    check_given_resolvers(config, facts, checks);
   }
-  // Given ones only: does anybody on this machine ask them?
-  const bool asked = std::any_of(system.servers.begin(), system.servers.end(), [&](const auto& a) {
-    return std::find(config.dns.begin(), config.dns.end(), a) != config.dns.end();
-  });
-  if (facts.resolvers_error || asked || system.servers.empty()) return;
-  findings.warnings.push_back("this machine asks " + join(system.servers, ", ") +
-                              " for names, which --dns and --allow-dns do not allow, so names "
-                              "cannot be looked up; add --allow-dns " +
-                              join(system.servers, " --allow-dns ") +
-                              ", or change /etc/resolv.conf");
 }
 
-Findings check_proxies(const Config& config, const HostFacts& facts,
-                       const std::vector<Endpoint>& proxies) {
-  Findings findings;
+void check_proxies(const Config& config, const HostFacts& facts,
+                   const std::vector<Endpoint>& proxies, Checks& checks) {
+  const std::string name = "proxy-address";
+  const auto before = checks.all().size();
   if (proxies.empty()) {
-    findings.errors.push_back("the proxy '" + config.proxy.host +
-                              "' has no address; give one with --proxy-ip");
+    checks.fail(name, "the proxy '" + config.proxy.host + "' has no address",
+                "give one with --proxy-ip");
   }
   for (const auto& proxy : proxies) {
     const auto& address = proxy.address;
+    const std::string which = "the proxy's address " + to_string(address);
     if (address.is_unspecified() || address.is_multicast()) {
-      findings.errors.push_back("the proxy's address " + to_string(address) +
-                                " is not that of one machine; give another with --proxy-ip");
+      checks.fail(name, which + " is not that of one machine", "give another with --proxy-ip");
     } else if (config.tun_cidr.contains(address) ||
                (config.tun_cidr6 && config.tun_cidr6->contains(address))) {
-      findings.errors.push_back("the proxy's address " + to_string(address) +
-                                " lies within the TUN's own network; choose another one with "
-                                "--tun-cidr or --tun-cidr6");
+      checks.fail(name, which + " lies within the TUN's own network",
+                  "choose another one with --tun-cidr or --tun-cidr6");
     } else if (is_own_address(facts.network, address) && config.exempt_users.empty()) {
-      findings.warnings.push_back(
-          "the proxy " + to_string(proxy) +
-          " runs on this machine: its own connections would come back to it; name the user it "
-          "runs as with --exempt-user");
+      checks.warn(name,
+                  "the proxy " + to_string(proxy) +
+                      " runs on this machine: its own connections would come back to it",
+                  "name the user it runs as with --exempt-user");
     }
   }
-  return findings;
+  if (checks.all().size() > before) return;
+  std::string all;
+  for (const auto& proxy : proxies) all += (all.empty() ? "" : ", ") + to_string(proxy);
+  checks.ok(name, config.proxy.host + " is " + all);
 }
 
 }  // namespace proxyvpn::app

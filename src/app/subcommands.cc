@@ -2,6 +2,7 @@
 
 #include "app/completion.h"
 #include "app/config_command.h"
+#include "app/doctor.h"
 #include "app/exec_subcommand.h"
 #include "app/flows_command.h"
 #include "app/metrics_command.h"
@@ -17,6 +18,7 @@ namespace proxyvpn::app {
 std::span<const SubcommandEntry> subcommands() {
   static constexpr std::array kEntries = {
       SubcommandEntry{"status", "Say what state this machine is in", make_status_command},
+      SubcommandEntry{"doctor", "Look at every precondition and at what is in force", make_doctor},
       SubcommandEntry{"flows", "List the open connections, or reset one: flows kill ID",
                       make_flows_command},
       SubcommandEntry{"run", "Run one command whose only network is the proxy", make_run},

@@ -69,8 +69,8 @@ class RealProxy:
             self.process.wait(10)
 
 
-def squid(lab, auth="basic", port=PORT, extra=""):
-    """auth: "basic", "digest" or None."""
+def squid(lab, auth="basic", port=PORT, extra="", rules=""):
+    """auth: "basic", "digest" or None. `rules` come before those that allow, `extra` behind everything."""
     folder = os.path.dirname(lab.path(f"squid-{port}", "x"))
     os.chmod(folder, 0o777)
     lines = []
@@ -87,6 +87,7 @@ def squid(lab, auth="basic", port=PORT, extra=""):
                   f"auth_param digest realm {REALM}", "auth_param digest utf8 on", "auth_param digest children 2",
                   # Few uses per nonce: stale nonces are met all the time.
                   "auth_param digest nonce_max_count 20", "auth_param digest nonce_max_duration 2 minutes"]
+    lines += [rules] if rules else []
     lines += ["acl users proxy_auth REQUIRED", "http_access allow users"] if auth else ["http_access allow all"]
     lines += ["http_access deny all", *(f"http_port {_bracket(a)}:{port}" for a in labs.PROXY),
               "cache deny all", "cache_mem 8 MB", "memory_pools off", f"pid_filename {folder}/pid",
