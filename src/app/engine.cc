@@ -257,6 +257,7 @@ void Engine::beat() noexcept {
   send(Beat{});
   log::flush_suppressed();
   sockets_.trim();
+  stack_->trim();
   beat_timer_.arm(reactor_.timers(), reactor_.now() + kBeat);
 }
 

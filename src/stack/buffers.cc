@@ -1,5 +1,8 @@
 #include "stack/buffers.h"
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -15,37 +18,60 @@ void free_frame(pbuf* p) noexcept {
   the_pool->give(reinterpret_cast<FrameBuffer*>(p));
 }
 
+// Buffers are mapped each by itself and go back to the system when they are freed. Else malloc(3)
+// would move the end of its heap up and down with the load, and the kernel would clear the same
+// pages again and again.
+void map_buffers() noexcept { ::mallopt(M_MMAP_THRESHOLD, sizeof(FrameBuffer)); }
+
 }  // namespace
 
+FreeList::FreeList(std::size_t most) { free_.reserve(most); }
+
+FreeList::~FreeList() {
+  for (auto* buffer : free_) std::free(buffer);
+}
+
+void* FreeList::take() noexcept {
+  if (free_.empty()) return nullptr;
+  void* buffer = free_.back();
+  free_.pop_back();
+  least_ = std::min(least_, free_.size());
+  return buffer;
+}
+
+void FreeList::give(void* buffer) noexcept {
+  if (free_.size() < free_.capacity()) {
+    free_.push_back(buffer);
+  } else {
+    std::free(buffer);
+  }
+}
+
+void FreeList::trim() noexcept {
+  // Those at the front have waited longest.
+  const auto end = free_.begin() + static_cast<std::ptrdiff_t>(least_);
+  std::for_each(free_.begin(), end, [](void* buffer) { std::free(buffer); });
+  free_.erase(free_.begin(), end);
+  least_ = free_.size();
+}
+
 FramePool::FramePool() {
-  free_.reserve(kKept);
+  map_buffers();
   the_pool = this;
 }
 
-FramePool::~FramePool() {
-  for (auto* frame : free_) std::free(frame);
-  the_pool = nullptr;
-}
+FramePool::~FramePool() { the_pool = nullptr; }
 
 FrameBuffer* FramePool::take() noexcept {
-  FrameBuffer* frame = nullptr;
-  if (!free_.empty()) {
-    frame = free_.back();
-    free_.pop_back();
-  } else {
-    frame = static_cast<FrameBuffer*>(std::malloc(sizeof(FrameBuffer)));
-  }
+  void* frame = free_.take();
+  if (frame == nullptr) frame = std::malloc(sizeof(FrameBuffer));
   if (frame != nullptr) ++out_;
-  return frame;
+  return static_cast<FrameBuffer*>(frame);
 }
 
 void FramePool::give(FrameBuffer* frame) noexcept {
   --out_;
-  if (free_.size() < kKept) {
-    free_.push_back(frame);
-  } else {
-    std::free(frame);
-  }
+  free_.give(frame);
 }
 
 pbuf* FramePool::wrap(FrameBuffer* frame, std::size_t offset, std::size_t length) noexcept {
@@ -54,26 +80,10 @@ pbuf* FramePool::wrap(FrameBuffer* frame, std::size_t offset, std::size_t length
                              frame->bytes + offset, static_cast<u16_t>(length));
 }
 
-ChunkPool::ChunkPool() {
-  small_.reserve(kKeptBytes / (kSmall + sizeof(Chunk)));
-  large_.reserve(kKeptBytes / (kLarge + sizeof(Chunk)));
-}
-
-ChunkPool::~ChunkPool() {
-  for (auto* chunk : small_) std::free(chunk);
-  for (auto* chunk : large_) std::free(chunk);
-}
-
 Chunk* ChunkPool::take(std::size_t want) noexcept {
   const std::uint32_t size = want <= kSmall ? kSmall : kLarge;
-  auto& list = list_of(size);
-  void* memory = nullptr;
-  if (!list.empty()) {
-    memory = list.back();
-    list.pop_back();
-  } else {
-    memory = std::malloc(sizeof(Chunk) + size);
-  }
+  void* memory = list_of(size).take();
+  if (memory == nullptr) memory = std::malloc(sizeof(Chunk) + size);
   if (memory == nullptr) return nullptr;
   bytes_out_ += size;
   auto* chunk = new (memory) Chunk;
@@ -83,12 +93,7 @@ Chunk* ChunkPool::take(std::size_t want) noexcept {
 
 void ChunkPool::give(Chunk* chunk) noexcept {
   bytes_out_ -= chunk->size;
-  auto& list = list_of(chunk->size);
-  if (list.size() < list.capacity()) {
-    list.push_back(chunk);
-  } else {
-    std::free(chunk);
-  }
+  list_of(chunk->size).give(chunk);
 }
 
 }  // namespace proxyvpn::stack

@@ -1,7 +1,7 @@
 #pragma once
 // Memory that bytes live in while they cross: frames that came from the TUN, chunks that came from
 // the proxy's socket. Freed ones are kept for the next use, last in first out (they are still in
-// the cache), up to a limit.
+// the cache), up to a limit; trim() gives back to the system what was not needed lately.
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,6 +11,25 @@
 #include "tun/packet_io.h"
 
 namespace proxyvpn::stack {
+
+// Free buffers, last in first out. Does not own what it hands out.
+class FreeList {
+ public:
+  explicit FreeList(std::size_t most);
+  ~FreeList();
+  FreeList(const FreeList&) = delete;
+  FreeList& operator=(const FreeList&) = delete;
+  // Null: there is none.
+  void* take() noexcept;
+  // Beyond the limit it is freed.
+  void give(void* buffer) noexcept;
+  // Frees those that were free all the time since the last call.
+  void trim() noexcept;
+
+ private:
+  std::vector<void*> free_;  // never grows beyond what was reserved
+  std::size_t least_ = 0;    // the fewest since the last trim()
+};
 
 // One frame as read from the TUN; hands itself to lwIP as a custom pbuf and comes back when lwIP
 // and the flow's queue have let go of it.
@@ -32,10 +51,11 @@ class FramePool {
   pbuf* wrap(FrameBuffer* frame, std::size_t offset, std::size_t length) noexcept;
   // Frames that are not in the pool now.
   [[nodiscard]] std::size_t out() const noexcept { return out_; }
+  void trim() noexcept { free_.trim(); }
 
  private:
-  static constexpr std::size_t kKept = 64;  // about 4 MiB
-  std::vector<FrameBuffer*> free_;
+  static constexpr std::size_t kKept = 256;  // about 16 MiB
+  FreeList free_{kKept};
   std::size_t out_ = 0;
 };
 
@@ -52,25 +72,26 @@ struct Chunk {
 
 class ChunkPool {
  public:
-  ChunkPool();
-  ~ChunkPool();
+  ChunkPool() = default;
   ChunkPool(const ChunkPool&) = delete;
   ChunkPool& operator=(const ChunkPool&) = delete;
   // At least kSmall bytes, kLarge when `want` is more than that. Null: no memory.
   Chunk* take(std::size_t want) noexcept;
   void give(Chunk* chunk) noexcept;
   [[nodiscard]] std::uint64_t bytes_out() const noexcept { return bytes_out_; }
+  void trim() noexcept {
+    small_.trim();
+    large_.trim();
+  }
 
   static constexpr std::uint32_t kSmall = 8 * 1024 - sizeof(Chunk);
   static constexpr std::uint32_t kLarge = 128 * 1024 - sizeof(Chunk);
 
  private:
-  static constexpr std::size_t kKeptBytes = 4 << 20;
-  std::vector<Chunk*>& list_of(std::uint32_t size) noexcept {
-    return size == kSmall ? small_ : large_;
-  }
-  std::vector<Chunk*> small_;
-  std::vector<Chunk*> large_;
+  static constexpr std::size_t kKeptBytes = 16 << 20;
+  FreeList& list_of(std::uint32_t size) noexcept { return size == kSmall ? small_ : large_; }
+  FreeList small_{kKeptBytes / 4 / (kSmall + sizeof(Chunk))};
+  FreeList large_{kKeptBytes / (kLarge + sizeof(Chunk))};
   std::uint64_t bytes_out_ = 0;
 };
 

@@ -9,6 +9,7 @@ namespace proxyvpn::stack {
 namespace {
 
 constexpr std::size_t kReadAhead = 64 * 1024;    // bytes queued beyond the peer's window
+constexpr std::size_t kMostInFlight = 1 << 20;   // bytes queued and on their way to an application
 constexpr std::size_t kSmallestRoom = 8 * 1024;  // don't wake for less while bytes are in flight
 constexpr std::size_t kWriteLimit = 0xffff;      // tcp_write() takes a u16_t
 constexpr std::uint32_t kAckEvery = 2;           // segments, RFC 9293 3.8.6.3
@@ -89,13 +90,20 @@ void LwipFlow::open_window(std::size_t consumed) noexcept {
 
 std::size_t LwipFlow::send_room() const noexcept {
   if (state_ != State::Open || pcb_ == nullptr || fin_wanted_) return 0;
-  const std::size_t limit = std::min<std::size_t>(TCP_SND_BUF, pcb_->snd_wnd + kReadAhead);
+  const std::size_t limit = std::min<std::size_t>(kMostInFlight, pcb_->snd_wnd + kReadAhead);
   const std::size_t room = unwritten_ > 0 || limit <= tx_bytes_ ? 0 : limit - tx_bytes_;
-  if (room == 0 || (tx_bytes_ > 0 && room < kSmallestRoom)) {
+  // While there are bytes on their way: whole frames, or at least no crumbs.
+  const std::size_t least = std::max(kSmallestRoom, std::min<std::size_t>(pcb_->mss, limit / 4));
+  if (room == 0 || (tx_bytes_ > 0 && room < least)) {
     want_writable_ = true;
     return 0;
   }
   return room;
+}
+
+// Of `bytes`, what fills frames; all of it when that is less than one.
+std::size_t LwipFlow::whole_frames(std::size_t bytes) const noexcept {
+  return bytes > pcb_->mss ? bytes - bytes % pcb_->mss : bytes;
 }
 
 std::span<std::uint8_t> LwipFlow::send_buffer(std::size_t want) noexcept {
@@ -111,8 +119,9 @@ std::span<std::uint8_t> LwipFlow::send_buffer(std::size_t want) noexcept {
     (tx_tail_ == nullptr ? tx_head_ : tx_tail_->next) = chunk;
     tx_tail_ = chunk;
   }
+  const std::size_t here = std::min<std::size_t>(want, tx_tail_->size - tx_tail_->filled);
   return {tx_tail_->data() + tx_tail_->filled,
-          std::min<std::size_t>(want, tx_tail_->size - tx_tail_->filled)};
+          here > ChunkPool::kSmall ? whole_frames(here) : here};
 }
 
 void LwipFlow::commit(std::size_t n) noexcept {
@@ -135,8 +144,8 @@ void LwipFlow::push() noexcept {
   for (Chunk* chunk = tx_head_; chunk != nullptr && unwritten_ > 0 && pcb_ != nullptr;
        chunk = chunk->next) {
     while (chunk->written < chunk->filled) {
-      const std::size_t piece =
-          std::min<std::size_t>({chunk->filled - chunk->written, kWriteLimit, tcp_sndbuf(pcb_)});
+      const std::size_t piece = whole_frames(
+          std::min<std::size_t>({chunk->filled - chunk->written, kWriteLimit, tcp_sndbuf(pcb_)}));
       if (piece == 0) return;
       // By reference (no TCP_WRITE_FLAG_COPY): the chunk stays until acknowledged().
       if (tcp_write(pcb_, chunk->data() + chunk->written, static_cast<u16_t>(piece), 0) != ERR_OK) {

@@ -58,6 +58,7 @@ class LwipFlow final : public TcpFlow {
 
   void push() noexcept;  // hands committed bytes, then the FIN, to lwIP
   void open_window(std::size_t consumed) noexcept;
+  [[nodiscard]] std::size_t whole_frames(std::size_t bytes) const noexcept;
   void drop_queues() noexcept;
   [[nodiscard]] bool busy() const noexcept;  // needs the TCP timers
 

@@ -31,6 +31,10 @@ class LwipStack final : public TcpStack {
 
   bool drain() noexcept override;
   void flush() noexcept override;
+  void trim() noexcept override {
+    frames_.trim();
+    chunks_.trim();
+  }
   void abort_all() noexcept override;
   [[nodiscard]] std::size_t flows() const noexcept override {
     return table_.size() + detached_.size() - time_waits_;

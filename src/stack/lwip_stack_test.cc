@@ -263,6 +263,30 @@ TEST_F(LwipStackTest, CarriesBytesFromTheApplication) {
   }
 }
 
+TEST_F(LwipStackTest, BulkMemoryHoldsWholeFrames) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  peer.window = 60000;  // scaled by 7
+  peer.ack();
+  run();
+  while (peer.take()) {
+  }
+  const auto room = last().flow->send_buffer(128 * 1024);
+  EXPECT_GT(room.size(), 100'000U);
+  std::fill(room.begin(), room.end(), std::uint8_t{1});
+  last().flow->commit(room.size());
+  std::size_t got = 0;
+  int frames = 0;
+  while (const auto s = peer.take()) {
+    ++frames;
+    got += s->payload.size();
+    EXPECT_EQ(s->payload.size() % 1460, 0U);
+  }
+  EXPECT_EQ(got, room.size());
+  EXPECT_EQ(frames, 2) << "a crumb behind the large frames";
+  last().flow->abort();
+}
+
 TEST_F(LwipStackTest, CarriesBytesToTheApplicationInLargeFrames) {
   TcpPeer peer(io, kV4);
   open(peer);

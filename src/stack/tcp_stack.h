@@ -34,6 +34,8 @@ class TcpStack {
   virtual bool drain() noexcept = 0;
   // Tells handlers what happened. Call after everything else that may have touched flows in a turn.
   virtual void flush() noexcept = 0;
+  // Gives memory back that was not needed since the last call. Once a second or so.
+  virtual void trim() noexcept = 0;
   // Resets every flow (RST to the applications) without telling handlers.
   virtual void abort_all() noexcept = 0;
   [[nodiscard]] virtual std::size_t flows() const noexcept = 0;
