@@ -77,7 +77,7 @@ bool proxies_ipv6(const Config& config, const HostFacts& facts) {
 }
 
 unsigned worker_count(const Config& config, unsigned cores) {
-  const unsigned wanted = config.workers != 0 ? config.workers : std::min(cores, kMostWorkers);
+  const unsigned wanted = config.workers != 0 ? config.workers : std::min(cores / 2, kMostWorkers);
   return std::max(wanted, 1u);
 }
 

@@ -22,9 +22,10 @@ std::vector<IpAddress> allowed_resolvers(const Config& config, const HostFacts& 
 // Whether the TUN gets an IPv6 address and IPv6 goes through the proxy. Where not, it is refused.
 bool proxies_ipv6(const Config& config, const HostFacts& facts);
 
-// How many workers, and so TUN queues: what was asked for, else one per core of this process, at
-// most kMostWorkers.
-inline constexpr unsigned kMostWorkers = 16;
+// How many workers, and so TUN queues: what was asked for, else one for every two cores of this
+// process, at most kMostWorkers: the applications and the kernel need the other half, and a worker
+// that shares its core costs more in context switches than it carries (docs/performance.md).
+inline constexpr unsigned kMostWorkers = 4;
 unsigned worker_count(const Config& config, unsigned cores);
 
 // One address and port per element, in this order: --proxy-ip or what was resolved, with the

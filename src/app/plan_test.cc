@@ -152,13 +152,15 @@ TEST(Plan, CarriesWhatIsNotPolicy) {
   EXPECT_TRUE(plan.persist_killswitch);
 }
 
-TEST(Plan, WorkersAreThoseAskedForOrOnePerCore) {
+TEST(Plan, WorkersAreThoseAskedForOrOneForTwoCores) {
   Config config;
-  EXPECT_EQ(worker_count(config, 4), 4u);
+  EXPECT_EQ(worker_count(config, 4), 2u);
+  EXPECT_EQ(worker_count(config, 2), 1u);
+  EXPECT_EQ(worker_count(config, 1), 1u);
   EXPECT_EQ(worker_count(config, 0), 1u);
   EXPECT_EQ(worker_count(config, 128), kMostWorkers);
-  config.workers = 2;
-  EXPECT_EQ(worker_count(config, 4), 2u);
+  config.workers = 3;
+  EXPECT_EQ(worker_count(config, 2), 3u);
 }
 
 TEST(Plan, ProxyAddressesAreThoseGivenOrThoseResolved) {
