@@ -77,7 +77,7 @@ std::optional<Question> parse_question(std::span<const std::uint8_t> message) {
   question.name = lower(ns_rr_name(rr));
   if (question.name == ".") question.name.clear();
   question.type = rr.type;
-  question.klass = ns_rr_class(rr);
+  question.klass = static_cast<std::uint16_t>(ns_rr_class(rr));
   const std::uint8_t* at = message.data() + kHeaderBytes;
   if (ns_name_skip(&at, message.data() + message.size()) != 0) return std::nullopt;
   question.end = static_cast<std::size_t>(at - message.data()) + NS_QFIXEDSZ;
