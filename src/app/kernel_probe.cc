@@ -179,6 +179,8 @@ Result<> destroy_one() {
     ::_exit(0);
   }
   try_tun(trials);
+  // Before the firewall, whose egress chain shuts lo here.
+  trials.tell(kTrialDestroy, destroy_one());
   try_firewall(trials);
   if (auto routing = netlink::open_routing()) {
     try_rules(trials, **routing, kTrialRules4, Family::V4);
@@ -186,7 +188,6 @@ Result<> destroy_one() {
   } else {
     trials.tell(kTrialRules4, tl::unexpected(routing.error()));
   }
-  trials.tell(kTrialDestroy, destroy_one());
   ::_exit(0);
 }
 
