@@ -40,7 +40,12 @@ SHELL
   rm -f "$work/done"
   terminal new-session -d -x "$columns" -y "$rows" nsenter --net=/run/netns/pc -- bash "$work/typed.sh"
   if [ "$seconds" = 0 ]; then
-    wait_for "the end of '${typed% }'" test -e "$work/done"
+    local n
+    for n in $(seq 300); do
+      [ ! -e "$work/done" ] || break
+      [ "$n" -lt 300 ] || bad "'${typed% }' does not end"
+      sleep 0.2
+    done
     sleep 0.5
   else
     sleep "$seconds"
@@ -116,7 +121,7 @@ in_lab() {
   sleep 12
   ! wanted status || screen 100 40 0 proxyvpn status | picture status "proxyvpn status"
   ! wanted watch || screen 84 24 25 proxyvpn status --watch | picture watch "proxyvpn status --watch" --columns 84 --rows 24
-  ! wanted doctor || screen 110 60 0 proxyvpn doctor | picture doctor "proxyvpn doctor"
+  ! wanted doctor || screen 150 70 0 proxyvpn doctor | picture doctor "proxyvpn doctor"
   on pc proxyvpn down >>"$work/up.log" 2>&1 || bad "'down' failed"
 }
 
