@@ -11,6 +11,7 @@
 #include "app/socket_pool.h"
 #include "app/worker_protocol.h"
 #include "base/log_record.h"
+#include "connect/trial.h"
 #include "connect/tunnel_table.h"
 #include "event/reactor.h"
 #include "names/datagram_port.h"
@@ -85,6 +86,7 @@ class Engine {
   void beat() noexcept;
   void dump_flows(const DumpFlows& dump, const std::vector<UniqueFd>& descriptors) noexcept;
   void publish() noexcept;
+  void tried(connect::TrialResult result) noexcept;
   void proxy_lost(connect::Trouble trouble, int status, int err) noexcept;
 
   // Member order is lifetime order: the reactor outlives all, tunnels go before the stack's
@@ -96,6 +98,7 @@ class Engine {
   std::unique_ptr<connect::TunnelTable> tunnels_;
   std::unique_ptr<Names> names_;  // null: names are nobody's business here
   std::unique_ptr<stack::LwipStack> stack_;
+  std::optional<connect::Trial> trial_;
   event::FunctionHandler tun_handler_;
   event::FunctionHandler channel_handler_;
   event::Timer beat_timer_;
@@ -148,7 +151,12 @@ int Engine::run() noexcept {
   reactor_.set_end_of_turn([this] { end_of_turn(); });
   for (const auto& proxy : config_.proxies) sockets_.want(proxy.address.family());
   sockets_.refill();
-  send(Ready{});
+  if (config_.try_proxy) {
+    trial_.emplace(*tunnels_, reactor_, [this](connect::TrialResult result) { tried(result); });
+    trial_->start();
+  } else {
+    send(Ready{});
+  }
   beat();
   if (!reactor_.run()) {
     log::error("worker cannot wait for events", {{"errno", errno}});
@@ -234,6 +242,15 @@ void Engine::dump_flows(const DumpFlows& dump, const std::vector<UniqueFd>& desc
       static_cast<ssize_t>(bytes.size())) {
     log::debug("the table of flows can't be written", {{"errno", errno}});
   }
+}
+
+// A failure has been told as ProxyLost; the supervisor decides what becomes of the start.
+void Engine::tried(connect::TrialResult result) noexcept {
+  if (result == connect::TrialResult::Failed) return;
+  if (result == connect::TrialResult::Unanswered) {
+    log::warning("the proxy takes connections, but has not answered a first request yet");
+  }
+  send(Ready{});
 }
 
 void Engine::proxy_lost(connect::Trouble trouble, int status, int err) noexcept {

@@ -34,6 +34,7 @@ struct EngineConfig {
   unsigned preconnect = 0;
   std::uint64_t memory_budget = 256ull << 20;
   bool verbose = false;
+  bool try_proxy = false;  // Ready is said only when the proxy has answered
   std::uint64_t first_flow_id = 1;
   NamesConfig names;
 };

@@ -187,6 +187,7 @@ void Supervisor::start() {
   }
   watch();
   note_step("workers");
+  pool_.set_try_proxy(waits_for_proxy());
   start_deadline_.arm(reactor_.timers(), reactor_.now() + kReadyTime);
   if (auto started = pool_.start(lifecycle_.tun(), session_.proxies); !started) {
     return fail_start(started.error().message);
@@ -205,6 +206,7 @@ void Supervisor::feed_watchdog() {
 
 void Supervisor::became_ready() {
   phase_ = Phase::Up;
+  pool_.set_try_proxy(false);
   start_deadline_.cancel();
   lifecycle_.commit();
   committed_ = true;
@@ -275,6 +277,12 @@ void Supervisor::finish() {
   }
   control_.reset();
   static_cast<void>(launcher_.decide(exit_code_));
+}
+
+// Who waits for --detach is told whether traffic flows. A terminal sees it come later, and a
+// service that starts before its proxy must stay shut and go on trying.
+bool Supervisor::waits_for_proxy() const noexcept {
+  return launcher_.detached() && !notifier_.active();
 }
 
 bool Supervisor::hangup_ends() const noexcept {

@@ -68,6 +68,7 @@ class Supervisor final : private WorkerListener {
   void start();
   Result<> after(int number, std::string_view name);
   [[nodiscard]] bool hangup_ends() const noexcept;
+  [[nodiscard]] bool waits_for_proxy() const noexcept;
   void feed_watchdog();
   void became_ready();
   void stop(const std::string& why);

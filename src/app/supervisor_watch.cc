@@ -205,12 +205,17 @@ void Supervisor::on_resolve(unsigned) {
   resolve_timer_.arm(reactor_.timers(), std::max(now, when));
 }
 
-void Supervisor::on_ready(unsigned) {
-  if (phase_ == Phase::Starting) became_ready();
+void Supervisor::on_ready(unsigned worker) {
+  if (phase_ != Phase::Starting) return;
+  if (worker == 0 || !waits_for_proxy()) became_ready();  // only the first one has tried the proxy
 }
 
 void Supervisor::on_proxy_lost(unsigned worker, const ProxyLost& message) {
   const auto sentence = health_.lost(worker, message, reactor_.now());
+  if (phase_ == Phase::Starting && waits_for_proxy()) {
+    return fail_start("the proxy " + connect::redacted(session_.config.proxy) + " " +
+                      health_.trouble() + "; nothing was left changed, see `proxyvpn doctor`");
+  }
   if (!sentence) return;
   log::warning(*sentence);
   notifier_.status(*sentence);

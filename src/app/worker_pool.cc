@@ -125,6 +125,7 @@ void WorkerPool::run_child(Slot& slot, UniqueFd channel, pid_t supervisor) {
   log::set_record_output(setup_.log_fd);
 
   EngineConfig config = std::move(setup_.engine);
+  config.try_proxy = config.try_proxy && slot.index == 0;
   const int queue = tun_->queues[slot.index].get();
   config.offloads = tun_->offloads;
   config.stats = slot.stats.get();

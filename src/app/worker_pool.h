@@ -71,6 +71,8 @@ class WorkerPool {
 
   // One worker per queue. `tun` is not owned and must outlive the pool or the next start().
   Result<> start(const tun::TunQueues& tun, std::vector<Endpoint> proxies);
+  // Whether the first worker asks the proxy before it is ready; for those that are started later.
+  void set_try_proxy(bool on) noexcept { setup_.engine.try_proxy = on; }
   // To be called on SIGCHLD, and once a second.
   void reap();
   void tick();

@@ -10,6 +10,7 @@
 
 #include "base/secret.h"
 #include "connect/refusal.h"
+#include "connect/trial.h"
 #include "connect/tunnel_table.h"
 
 namespace proxyvpn::connect {
@@ -267,7 +268,7 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
         return;
       }
       table_.report_answered();
-      ++table_.counters_.refused_by_proxy;
+      if (key_.destination != Trial::key_target()) ++table_.counters_.refused_by_proxy;
       refuse(refusal_for_status(reply.status), End::Refused);
       return;
     case Outcome::Malformed:

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "connect/refusal.h"
+#include "connect/trial.h"
 #include "connect/tunnel_setup.h"
 
 namespace proxyvpn::connect {
@@ -15,6 +16,8 @@ namespace {
 
 // This many unanswered requests for one target, each seemingly made by the one before, are a loop.
 constexpr std::size_t kLoopDepth = 64;
+
+constexpr std::string_view kTrialName = "proxyvpn.invalid";
 
 template <class Map, class Key>
 void count_down(Map& map, const Key& key) noexcept {
@@ -165,6 +168,11 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
     break_loop(target);
     return;
   }
+  begin(flow);
+}
+
+void TunnelTable::begin(stack::TcpFlow& flow) noexcept {
+  const IpAddress source = flow.key().source.address;
   auto tunnel = std::make_unique<Tunnel>(*this, flow, next_id_++);
   Tunnel& started = *tunnel;
   started.slot_ = static_cast<std::uint32_t>(tunnels_.size());
@@ -265,7 +273,14 @@ void TunnelTable::stop_all() noexcept {
   dead_.clear();
 }
 
+bool TunnelTable::is_asking(const stack::FlowKey& key) const noexcept {
+  return std::any_of(tunnels_.begin(), tunnels_.end(), [&](const auto& tunnel) {
+    return tunnel->key() == key && tunnel->state_ == Tunnel::State::Asking;
+  });
+}
+
 Target TunnelTable::target_of(const Endpoint& endpoint) const {
+  if (endpoint == Trial::key_target()) return {std::string(kTrialName), endpoint.port};
   auto name = namer_ ? namer_(endpoint.address) : std::nullopt;
   return name ? Target{std::move(*name), endpoint.port} : to_target(endpoint);
 }

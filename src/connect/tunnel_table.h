@@ -95,7 +95,11 @@ class TunnelTable final : public stack::FlowAcceptor {
 
  private:
   friend class Tunnel;
+  friend class Trial;
   class Probe;
+
+  void begin(stack::TcpFlow& flow) noexcept;  // past all limits
+  [[nodiscard]] bool is_asking(const stack::FlowKey& key) const noexcept;
 
   [[nodiscard]] Target target_of(const Endpoint& endpoint) const;
   UniqueFd open_connection(IpAddress* address) noexcept;

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "connect/refusal.h"
+#include "connect/trial.h"
 #include "connect/tunnel_table.h"
 #include "testing/fake_flow.h"
 
@@ -471,6 +472,69 @@ TEST_F(TunnelTest, KillAndStopResetBothSides) {
     proxy.read();
     return proxy.reset;
   }));
+  EXPECT_EQ(table->size(), 0U);
+}
+
+// What a trial came to, with a proxy that answers each attempt with `reply` and closes; nothing is
+// answered when it is empty.
+class TrialTest : public TunnelTest {
+ protected:
+  std::optional<TrialResult> run(const std::string& reply, Duration patience = seconds(2)) {
+    std::optional<TrialResult> result;
+    Trial trial(*table, reactor, [&](TrialResult r) { result = r; });
+    trial.start(patience);
+    until([&] {
+      if (proxy.accept()) ++connections;
+      if (proxy.peer && !reply.empty() &&
+          (request += proxy.read()).find("\r\n\r\n") != request.npos) {
+        proxy.write(reply);
+        proxy.peer.reset();
+        last_request = std::exchange(request, "");
+      }
+      return result.has_value();
+    });
+    return result;
+  }
+  int connections = 0;
+  std::string request;
+  std::string last_request;
+};
+
+TEST_F(TrialTest, AnyAnswerInGoodOrderShowsThatTrafficFlows) {
+  for (const char* reply : {"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                            "HTTP/1.1 403 Forbidden\r\n\r\n"}) {
+    EXPECT_EQ(run(reply), TrialResult::Answered) << reply;
+    EXPECT_EQ(last_request.rfind("CONNECT proxyvpn.invalid:443 HTTP/1.1\r\n", 0), 0U);
+  }
+  EXPECT_TRUE(lost.empty());
+  EXPECT_EQ(connections, 3);
+  EXPECT_EQ(table->size(), 0U);
+  EXPECT_EQ(table->counters().total, 0U);
+  EXPECT_EQ(table->counters().refused_by_proxy, 0U);
+}
+
+TEST_F(TrialTest, RefusedCredentialsFailAtTheFirstAnswer) {
+  EXPECT_EQ(run("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"),
+            TrialResult::Failed);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Authentication});
+  EXPECT_EQ(connections, 1);
+}
+
+TEST_F(TrialTest, NonsenseIsAskedAgainBeforeItCounts) {
+  EXPECT_EQ(run("SSH-2.0-OpenSSH_9.2\r\n\r\n"), TrialResult::Failed);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::NotHttp});
+  EXPECT_EQ(connections, 3);
+}
+
+TEST_F(TrialTest, AProxyThatIsNotThereFails) {
+  proxy.stop_listening();
+  EXPECT_EQ(run(""), TrialResult::Failed);
+  EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Unreachable});
+}
+
+TEST_F(TrialTest, ASlowAnswerIsNoFailure) {
+  EXPECT_EQ(run("", milliseconds(50)), TrialResult::Unanswered);
+  EXPECT_TRUE(lost.empty());
   EXPECT_EQ(table->size(), 0U);
 }
 

@@ -154,6 +154,18 @@ def test_detach(lab):
     failed = ours.run("up", "--proxy-url", proxy.url(), "--detach", "--tun-name", "eth0")
     assert failed.returncode != 0 and "eth0" in failed.stderr, f"{failed.returncode} {failed.stderr}"
     snapshot.assert_same(before, snapshot.take(lab), "a detached start that failed")
+    # The proxy is tried before --detach says that traffic flows.
+    for name, script, credentials, reason in (("a wrong password", bad.answer("407 No\nProxy-Authenticate: Basic realm=x"), "u:wrong-word", "407"),
+                                              ("nonsense", bad.raw(b"SSH-2.0-OpenSSH\r\n"), "", "not as an HTTP proxy")):
+        proxy.script = script
+        failed = ours.run("up", "--proxy-url", proxy.url(credentials=credentials), "--detach", timeout=30)
+        assert failed.returncode == 1 and reason in failed.stderr, f"{name}: {failed.returncode} {failed.stdout} {failed.stderr}"
+        assert "wrong-word" not in failed.stderr and not ours.pids(), name
+        snapshot.assert_same(before, snapshot.take(lab), name)
+    proxy.stop()
+    failed = ours.run("up", "--proxy-url", proxy.url(), "--detach", timeout=30)
+    assert failed.returncode == 1 and "refuses connections" in failed.stderr, f"{failed.returncode} {failed.stderr}"
+    snapshot.assert_same(before, snapshot.take(lab), "no proxy")
 
 
 @case("row_66_dry_run")
