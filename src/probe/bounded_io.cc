@@ -71,6 +71,7 @@ class Child {
 Result<Resolved> resolve_in_child(const std::string& host, const Deadline& deadline) {
   std::array<int, 2> ends{};
   const auto doing = "resolving " + host;
+  if (deadline.poll_timeout() == 0) return fail(Code::Timeout, doing + ": no time is left for it");
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, doing + ": pipe2");
   const UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
