@@ -171,6 +171,9 @@ Chain marking_chain(const Policy& policy) {
 // route for a loss.
 Chain barrier_chain(const Policy& policy) {
   Chain chain{"in", {{ChainType::Filter, HookPoint::Input, kFilter, false, {}}}, {}};
+  // Empty, but there, as every chain is in each of the shut modes: a table of the same shape is
+  // changed in place and keeps what it has counted and seen.
+  if (policy.mode == Mode::Shut) return chain;
   // What comes out of the TUN is ours, whatever mark other programs restore on it.
   chain.rules.push_back(rule(is_link(Field::InLinkName, policy.tun_name), leave()));
   chain.rules.push_back(rule(is_mark(Field::PacketMark, policy.marks.mask, policy.marks.capture),
@@ -295,7 +298,7 @@ Table inet_table(const Policy& policy) {
   chains.push_back(capture_chain(policy));
   chains.push_back(prerouting_chain(policy));
   chains.push_back(marking_chain(policy));
-  if (policy.mode != Mode::Shut) chains.push_back(barrier_chain(policy));
+  chains.push_back(barrier_chain(policy));
   if (policy.mode == Mode::Open) return table;
   chains.push_back(allowed_chain(policy));
   append_refusal(chains);
