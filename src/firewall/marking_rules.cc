@@ -1,12 +1,11 @@
 // Which bits of packet and connection marks the rules of others write.
-#include <stdio.h>
-
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_mark.h>
+#include <stdio.h>
 
 #include <cstring>
 #include <map>
