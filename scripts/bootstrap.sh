@@ -28,6 +28,7 @@ packages() {
     apt-test)
       echo clang libclang-rt-dev libgtest-dev libgmock-dev python3 iproute2 nftables iptables \
         squid tinyproxy-bin openssh-server openssh-client git curl openssl procps iputils-ping \
+        iputils-arping conntrack \
         util-linux shellcheck man-db dpkg-dev file lintian rpm cpio zsh fish \
         makepkg pacman-package-manager fakeroot libarchive-tools dnsmasq-base udhcpc strace \
         python3-jsonschema python3-prometheus-client tmux
@@ -44,7 +45,7 @@ packages() {
     dnf-test)
       echo clang compiler-rt gtest-devel gmock-devel libasan libubsan python3 iproute nftables \
         iptables-nft squid tinyproxy openssh-server openssh-clients git curl openssl procps-ng \
-        iputils util-linux ShellCheck man-db rpm-build cpio zsh fish dnsmasq strace \
+        iputils conntrack-tools util-linux ShellCheck man-db rpm-build cpio zsh fish dnsmasq strace \
         python3-jsonschema python3-prometheus_client tmux
       ;;
     dnf-package) echo rpm-build ;;
@@ -57,7 +58,7 @@ packages() {
       ;;
     pacman-test)
       echo clang compiler-rt gtest python iproute2 nftables squid tinyproxy openssh git curl \
-        openssl procps-ng iputils util-linux shellcheck man-db zsh fish dnsmasq strace \
+        openssl procps-ng iputils conntrack-tools util-linux shellcheck man-db zsh fish dnsmasq strace \
         python-jsonschema python-prometheus_client tmux
       ;;
     pacman-package) echo fakeroot ;;
