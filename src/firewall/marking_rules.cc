@@ -1,11 +1,13 @@
 // Which bits of packet and connection marks the rules of others write.
+// clang-format off: libnftnl's header uses FILE and does not include it
+#include <stdio.h>
+// clang-format on
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_mark.h>
-#include <stdio.h>
 
 #include <cstring>
 #include <map>
