@@ -143,7 +143,7 @@ void probe_tunnel(const DoctorOptions& options, const ProxyAnswers& answers, Run
         [&, i] { facts.tunnel[i] = connect_as_a_program(targets[i], options.timeout); });
   }
   for (auto& [probe, to] : refused) {
-    tasks.push_back([&probe, &to] {
+    tasks.push_back([&probe = probe, &to = to] {
       probe.report = probe::probe_refusal(to, probe::Deadline::in(kRefusalTime));
     });
   }
