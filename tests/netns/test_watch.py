@@ -99,12 +99,16 @@ class Terminal:
     def screen(self):
         return self.tmux("capture-pane", "-p").rstrip("\n").split("\n")
 
-    def wait(self, pattern, timeout=20):
+    def history(self):
+        """The screen and what has scrolled out of it: a small one does not hold all that is printed at the end."""
+        return self.tmux("capture-pane", "-p", "-S", "-200").rstrip("\n").split("\n")
+
+    def wait(self, pattern, timeout=20, look_at=None):
         """The screen, once the pattern is on it."""
         found = []
 
         def look():
-            found[:] = self.screen()
+            found[:] = (look_at or self.screen)()
             return re.search(pattern, "\n".join(found), re.M)
         try:
             labs.wait_until(look, timeout, f"{pattern!r} on the screen", step=0.1)
@@ -120,9 +124,10 @@ class Terminal:
 
     def ends_clean(self):
         """It has ended with 0, and the terminal is as before: the screen, echo, lines, the cursor."""
-        screen = "\n".join(self.wait(r"^ended=0$"))
+        printed = "\n".join(self.wait(r"^ended=0$", look_at=self.history))
+        screen = "\n".join(self.screen())
         assert "APPLICATION" not in screen, f"the view stays on the screen:\n{screen}"
-        assert re.search(r"(?<!-)\bicanon\b", screen) and re.search(r"(?<!-)\becho\b", screen), screen
+        assert re.search(r"(?<!-)\bicanon\b", printed) and re.search(r"(?<!-)\becho\b", printed), printed
         assert self.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on}").split() == ["1", "0"]
 
 
