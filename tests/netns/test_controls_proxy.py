@@ -6,6 +6,7 @@ import real_proxies
 import web
 from cases import case
 from kernel import run
+from lab import wait_until
 
 
 def _through(lab, proxy, ground, *options):
@@ -19,7 +20,7 @@ def test_squid_basic(lab):
     """squid wants a Basic user and opens tunnels for it."""
     ground, proxy = web.Web(lab), real_proxies.squid(lab, "basic")
     assert _through(lab, proxy, ground) == labs.PROXY[0]
-    assert "203.0.113.80:443" in proxy.connects()
+    wait_until(lambda: "203.0.113.80:443" in proxy.connects(), 10, "the proxy logs it")
     done = run(lab.lan.argv(["curl", "-sS", "-p", "-x", proxy.url(credentials="alice:wrong"), "http://203.0.113.80/who"]),
                check=False)
     assert done.returncode != 0 and "407" in done.stderr
@@ -39,7 +40,7 @@ def test_tinyproxy(lab):
     """tinyproxy with BasicAuth opens tunnels."""
     ground, proxy = web.Web(lab), real_proxies.tinyproxy(lab)
     assert _through(lab, proxy, ground) == labs.PROXY[0]
-    assert "203.0.113.80:443" in proxy.connects()
+    wait_until(lambda: "203.0.113.80:443" in proxy.connects(), 10, "the proxy logs it")
 
 
 @case("control_git_and_ssh", product=False)
