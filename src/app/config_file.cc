@@ -40,7 +40,7 @@ std::string syntax_mistake(std::string_view text, const std::string& path,
   if (may_hold_secret(line_of(text, at.line))) {
     return sentence + "a text stands in quotes (key = \"text\")";
   }
-  for (const char c : error.description()) sentence += c == '\n' ? ' ' : c;
+  sentence += error.description();
   return sentence + " (a line is key = value, and a text stands in quotes)";
 }
 
@@ -150,6 +150,16 @@ std::string unknown_key(const std::string& path, const toml::key& key, const tom
   return sentence + "; did you mean '" + *meant + "'?";
 }
 
+// A mistake quotes what stands in the file, and is printed on terminals.
+void make_printable(std::vector<std::string>& sentences) {
+  for (auto& sentence : sentences) {
+    for (char& c : sentence) {
+      if (c == '\n') c = ' ';
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    }
+  }
+}
+
 }  // namespace
 
 ConfigFile parse_config_file(std::string_view text, const std::string& path) {
@@ -158,6 +168,7 @@ ConfigFile parse_config_file(std::string_view text, const std::string& path) {
   const auto parsed = toml::parse(text);
   if (!parsed) {
     file.mistakes.push_back(syntax_mistake(text, path, parsed.error()));
+    make_printable(file.mistakes);
     return file;
   }
   for (const auto& [key, node] : parsed.table()) {
@@ -171,6 +182,7 @@ ConfigFile parse_config_file(std::string_view text, const std::string& path) {
       KeyReader(file, *row).read(key, node);
     }
   }
+  make_printable(file.mistakes);
   return file;
 }
 

@@ -107,6 +107,16 @@ TEST(ConfigFile, WhatIsNoTomlIsToldWithItsPlaceAndWithoutSecrets) {
   }
 }
 
+TEST(ConfigFile, NoMistakeBringsControlCharactersToATerminal) {
+  for (const char* text : {"dns = [t\x0b]\n", "\"\\u001b[2J\" = 1\n", "mtu = \x1b[31m\n"}) {
+    const auto file = parse_config_file(text, "/c");
+    ASSERT_FALSE(file.mistakes.empty()) << text;
+    for (const auto& mistake : file.mistakes) {
+      for (const char c : mistake) EXPECT_GE(static_cast<unsigned char>(c), 0x20) << mistake;
+    }
+  }
+}
+
 TEST(ConfigFile, NothingIsFine) {
   EXPECT_THAT(parse_config_file("", "/c").mistakes, IsEmpty());
   EXPECT_THAT(parse_config_file("# only words\n", "/c").values, IsEmpty());

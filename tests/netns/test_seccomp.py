@@ -22,7 +22,8 @@ UNSEEN = {
     "clock_gettime": "the vDSO answers, but not with every clock source",
     "epoll_pwait": "epoll_wait(2) of C libraries and processors without it", "epoll_wait": "the other way round",
     "madvise": "malloc with huge pages", "restart_syscall": "only what was stopped while it waited",
-    "munmap": "malloc keeps what it has", "mmap": "malloc of blocks that happen to be large",
+    "brk": "the heap, when what it began with does not suffice", "munmap": "malloc keeps what it has",
+    "mmap": "malloc of blocks that happen to be large",
 }
 
 
