@@ -304,7 +304,7 @@ def test_row_44(lab):
                 lab.host.run(["sh", "-c", damage])
                 load.wait_proxied()
             assert load.results[DIRECT] == 0, f"{damage}: {load.results}"
-        after = snapshot.take(lab)
-        assert after["rules"] == rules["rules"], f"{damage}: {snapshot.difference(rules, after)}"
+        # Traffic can flow without some of them, so it does not tell that they are back.
+        wait_until(lambda: snapshot.take(lab)["rules"] == rules["rules"], 15, f"the rules are back after {damage}")
         wait_until(lambda: all(r.kind == VIA_PROXY for r in both(lab, labs.WEB, timeout=2)), 15, f"both families after {damage}")
     scenes.finish(ours, daemon)
