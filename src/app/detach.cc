@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -90,6 +91,11 @@ int wait_as_parent(UniqueFd pipe, pid_t pid) {
   if (stream == nullptr) return 1;
   const int code = follow(stream, pid);
   std::fclose(stream);
+  // A start that failed is over when its process is: whoever starts again, or looks, finds nothing.
+  if (code != 0) {
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
   std::fflush(stdout);
   return code;
 }

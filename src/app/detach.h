@@ -17,7 +17,8 @@ class Launcher {
   // In the foreground: lines go to our own stdout and stderr, decide() does nothing.
   Launcher() = default;
   // Forks. In the parent this waits until the daemon has decided, prints what it said, and answers
-  // the exit code; SIGINT and SIGTERM are passed on to the daemon. In the daemon (a new session,
+  // the exit code, when that is not 0 only once the daemon has ended; SIGINT and SIGTERM are passed
+  // on to the daemon. In the daemon (a new session,
   // stdin from /dev/null, working directory /) it answers nothing and the object leads to the
   // parent.
   static Result<Launcher> detach(std::optional<int>& parents_exit_code);
