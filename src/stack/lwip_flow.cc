@@ -64,7 +64,7 @@ void LwipFlow::consume(std::size_t n) noexcept {
 }
 
 void LwipFlow::open_window(std::size_t consumed) noexcept {
-  const LwipStack::Guard guard(stack_, *this);
+  if (fin_received_) return;  // nothing more comes
   grown_after_ += static_cast<std::uint32_t>(consumed);
   // A window's worth has passed: twice the window may pass as well, as long as the budget lasts.
   if (grown_after_ >= window_ && window_ < stack_.limits_.largest_window &&
@@ -82,10 +82,23 @@ void LwipFlow::open_window(std::size_t consumed) noexcept {
   const std::uint32_t half = window_ / 2;
   const std::uint32_t step = announced < peer_mss_ ? peer_mss_ : kAckEvery * peer_mss_;
   if (opened > 0 && opened >= std::min(step, half)) {
-    pcb_->rcv_ann_wnd = pcb_->rcv_wnd;
-    tcp_ack_now(pcb_);
-    tcp_output(pcb_);
+    pcb_->rcv_ann_wnd = pcb_->rcv_wnd;  // whatever goes out next says it
+    stack_.ack_later(*this);
   }
+}
+
+// While the connection stands and no FIN has come: of a FIN, and of what is not in order, the
+// sender hears at once.
+bool LwipFlow::ack_may_wait() const noexcept {
+  return pcb_->state == ESTABLISHED || pcb_->state == FIN_WAIT_1 || pcb_->state == FIN_WAIT_2;
+}
+
+void LwipFlow::hold_ack(std::size_t arrived) noexcept {
+  // One frame can be many segments; lwIP counts it as one and would let it wait for its timer.
+  const bool due = (pcb_->flags & TF_ACK_NOW) != 0 || arrived >= kAckEvery * peer_mss_;
+  if (!due || !ack_may_wait()) return;
+  tcp_clear_flags(pcb_, TF_ACK_NOW);
+  stack_.ack_later(*this);
 }
 
 std::size_t LwipFlow::send_room() const noexcept {

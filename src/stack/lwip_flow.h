@@ -58,6 +58,9 @@ class LwipFlow final : public TcpFlow {
 
   void push() noexcept;  // hands committed bytes, then the FIN, to lwIP
   void open_window(std::size_t consumed) noexcept;
+  // Takes back an acknowledgement that lwIP is about to send: the batch's end sends one for all.
+  void hold_ack(std::size_t arrived) noexcept;
+  [[nodiscard]] bool ack_may_wait() const noexcept;
   [[nodiscard]] std::size_t whole_frames(std::size_t bytes) const noexcept;
   void drop_queues() noexcept;
   [[nodiscard]] bool busy() const noexcept;  // needs the TCP timers
@@ -91,6 +94,8 @@ class LwipFlow final : public TcpFlow {
   bool fin_received_ : 1 = false;
   bool fin_wanted_ : 1 = false;
   bool fin_sent_ : 1 = false;
+  bool ack_due_ : 1 = false;  // an acknowledgement goes out at the end of the batch
+  bool in_acks_ : 1 = false;
   bool stalled_ : 1 = false;  // the handler left bytes behind: copy small frames instead of pinning
   mutable bool want_writable_ : 1 = false;
 

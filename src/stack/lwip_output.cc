@@ -106,6 +106,7 @@ void LwipStack::output(pbuf* p, Family family) noexcept {
   s.source_port = static_cast<std::uint16_t>((tcp[0] << 8) | tcp[1]);
   s.destination_port = static_cast<std::uint16_t>((tcp[2] << 8) | tcp[3]);
 
+  if (current_ != nullptr) current_->ack_due_ = false;  // every segment acknowledges
   tun::VnetHeader header;
   const LwipFlow* flow = nullptr;
   if ((s.flags & tun::kSyn) != 0 && (flow = flow_of_output(s)) != nullptr) {

@@ -9,6 +9,9 @@ namespace proxyvpn::stack {
 namespace {
 
 constexpr int kFramesPerDrain = 32;
+// A quarter of the largest window: the sender's next acknowledgement comes while it still has
+// something to send, and what was read is still in the cache when it is passed on.
+constexpr std::size_t kBytesPerDrain = 512 * 1024;
 
 }  // namespace
 
@@ -28,7 +31,9 @@ struct LwipCallbacks {
     if (p == nullptr) {
       static_cast<LwipFlow*>(flow)->fin_received();
     } else {
+      const std::size_t arrived = p->tot_len;
       static_cast<LwipFlow*>(flow)->received(p);
+      static_cast<LwipFlow*>(flow)->hold_ack(arrived);
     }
     return ERR_OK;
   }
@@ -91,7 +96,8 @@ LwipStack::~LwipStack() {
 
 bool LwipStack::drain() noexcept {
   int n = 0;
-  for (; n < kFramesPerDrain; ++n) {
+  std::size_t bytes = 0;
+  for (; n < kFramesPerDrain && bytes < kBytesPerDrain; ++n) {
     FrameBuffer* frame = frames_.take();
     if (frame == nullptr) {
       ++counters_.no_memory;
@@ -104,10 +110,11 @@ bool LwipStack::drain() noexcept {
       break;
     }
     ++counters_.packets_in;
+    bytes += length;
     input(frame, length);
   }
   flush();
-  return n == kFramesPerDrain;
+  return n == kFramesPerDrain || bytes >= kBytesPerDrain;
 }
 
 void LwipStack::set_up(LwipFlow& flow) noexcept {
@@ -157,17 +164,42 @@ void LwipStack::mark(LwipFlow& flow, std::uint8_t events) noexcept {
   dirty_.push_back(&flow);
 }
 
+void LwipStack::ack_later(LwipFlow& flow) noexcept {
+  flow.ack_due_ = true;
+  if (flow.in_acks_) return;
+  flow.in_acks_ = true;
+  acks_.push_back(&flow);
+}
+
+// What arrived together is acknowledged together, and with the window that is open now that it has
+// been passed on: one small packet for a batch, and none where data has carried it (see output()).
+void LwipStack::send_acks() noexcept {
+  for (LwipFlow* flow : acks_) {
+    if (flow == nullptr) continue;
+    flow->in_acks_ = false;
+    if (!flow->ack_due_ || flow->pcb_ == nullptr || flow->in_time_wait_) continue;
+    flow->ack_due_ = false;
+    const Guard guard(*this, *flow);
+    tcp_ack_now(flow->pcb_);
+    tcp_output(flow->pcb_);
+  }
+  acks_.clear();
+}
+
 void LwipStack::flush() noexcept {
   if (delivering_) return;
   delivering_ = true;
-  // Handlers may add to the list while it is walked.
-  for (std::size_t i = 0; i < dirty_.size(); ++i) {
-    LwipFlow* flow = dirty_[i];
-    if (flow == nullptr) continue;
-    flow->in_dirty_ = false;
-    deliver(*flow);
-  }
-  dirty_.clear();
+  do {
+    // Handlers may add to the list while it is walked.
+    for (std::size_t i = 0; i < dirty_.size(); ++i) {
+      LwipFlow* flow = dirty_[i];
+      if (flow == nullptr) continue;
+      flow->in_dirty_ = false;
+      deliver(*flow);
+    }
+    dirty_.clear();
+    send_acks();
+  } while (!dirty_.empty());
   graveyard_.clear();
   delivering_ = false;
 }
@@ -209,6 +241,10 @@ void LwipStack::remove(LwipFlow& flow) noexcept {
     const auto at = std::find(dirty_.rbegin(), dirty_.rend(), &flow);
     if (at != dirty_.rend()) *at = nullptr;
     flow.in_dirty_ = false;
+  }
+  if (flow.in_acks_) {
+    std::replace(acks_.begin(), acks_.end(), &flow, static_cast<LwipFlow*>(nullptr));
+    flow.in_acks_ = false;
   }
   granted_ -= std::exchange(flow.granted_, 0);
   flow.drop_queues();

@@ -75,6 +75,8 @@ class LwipStack final : public TcpStack {
 
   void mark(LwipFlow& flow, std::uint8_t events) noexcept;
   void deliver(LwipFlow& flow) noexcept;
+  void ack_later(LwipFlow& flow) noexcept;
+  void send_acks() noexcept;
   void remove(LwipFlow& flow) noexcept;  // out of every list; freed at the next flush
   void after(LwipFlow& flow) noexcept;   // what a call into lwIP has changed about the flow
   void enter_time_wait(LwipFlow& flow) noexcept;
@@ -100,6 +102,7 @@ class LwipStack final : public TcpStack {
   tcp_pcb_listen* listener_ = nullptr;
   LwipFlow* current_ = nullptr;   // whose pcb lwIP sees now
   std::vector<LwipFlow*> dirty_;  // have events to be told
+  std::vector<LwipFlow*> acks_;   // have an acknowledgement due at the end of the batch
   std::vector<LwipFlow*> busy_;
   std::vector<std::unique_ptr<LwipFlow>> graveyard_;
   std::unordered_set<LwipFlow*> detached_;  // lingering flows that are not in the table any more

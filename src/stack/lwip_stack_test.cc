@@ -557,6 +557,7 @@ TEST_F(SmallBudget, AFullQueueClosesTheWindowAndConsumingOpensIt) {
   while (peer.take()) {
   }
   last().flow->consume(sent);
+  stack.flush();
   std::optional<Segment> update;
   while (const auto s = peer.take()) update = s;
   ASSERT_TRUE(update) << "no window update";
@@ -573,6 +574,125 @@ TEST_F(LwipStackTest, AWindowGrowsWithUse) {
     while (const auto s = peer.take()) window = s->window * 64U;
   }
   EXPECT_GT(window, 1U << 20);
+}
+
+TEST_F(LwipStackTest, ABatchGetsOneAcknowledgementWithTheWindowAfterIt) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  for (int i = 0; i < 12; ++i) peer.data(Bytes(1460));
+  run();
+  EXPECT_EQ(last().got.size(), 12U * 1460);
+  const auto answer = peer.take();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  EXPECT_EQ(answer->window, 65535 >> 6) << "the bytes are taken, the window is whole";
+  EXPECT_FALSE(peer.take());
+  EXPECT_EQ(stack.busy_flows(), 0U);
+}
+
+TEST_F(LwipStackTest, WhatWaitsForTheProxyIsAcknowledgedAllTheSame) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  last().greedy = false;
+  peer.data(Bytes(20000));  // one frame, many segments
+  run();
+  const auto answer = peer.take();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  EXPECT_LE(answer->window, (65535U - 20000) >> 6);
+  EXPECT_FALSE(peer.take());
+}
+
+TEST_F(LwipStackTest, DataOfTheSameTurnCarriesTheAcknowledgement) {
+  struct Echo final : FlowHandler {
+    void on_established() noexcept override {}
+    void on_readable() noexcept override {
+      flow->consume(flow->readable_bytes());
+      const auto room = flow->send_buffer(5);
+      std::fill(room.begin(), room.end(), std::uint8_t{1});
+      flow->commit(room.size());
+    }
+    void on_writable() noexcept override {}
+    void on_reset() noexcept override { flow = nullptr; }
+    void on_closed() noexcept override { flow = nullptr; }
+    TcpFlow* flow = nullptr;
+  } echo;
+  TcpPeer peer(io, kV4);
+  open(peer);
+  echo.flow = last().flow;
+  echo.flow->set_handler(&echo);
+  for (int i = 0; i < 4; ++i) peer.data(Bytes(1460));
+  run();
+  const auto answer = peer.take();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->payload.size(), 5U);
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  EXPECT_FALSE(peer.take());
+  echo.flow->abort();
+}
+
+TEST_F(LwipStackTest, ASmallMessageWaitsForItsAnswerAndASecondOneForNothing) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  peer.data(Bytes(10));
+  run();
+  EXPECT_FALSE(peer.take()) << "the answer will carry it";
+  peer.data(Bytes(10));
+  run();
+  auto answer = peer.take();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  peer.data(Bytes(10));
+  run();
+  EXPECT_FALSE(peer.take());
+  pass(milliseconds(60));
+  answer = peer.take();
+  ASSERT_TRUE(answer) << "no answer came: the timer's turn";
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  EXPECT_FALSE(peer.take());
+}
+
+TEST_F(LwipStackTest, AFinInABatchIsAcknowledgedWithIt) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  for (int i = 0; i < 3; ++i) peer.data(Bytes(1460));
+  peer.fin();
+  run();
+  EXPECT_EQ(last().log.back(), 'F');
+  std::optional<Segment> answer;
+  int count = 0;
+  while (auto next = peer.take()) {
+    answer = next;
+    ++count;
+  }
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->acknowledgement, peer.next);
+  EXPECT_EQ(count, 1);
+}
+
+TEST_F(LwipStackTest, AGapIsToldAtOnceForEverySegment) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  const std::uint32_t missing = peer.next;
+  peer.next += 1460;
+  for (int i = 0; i < 3; ++i) peer.data(Bytes(1460));
+  run();
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = peer.take();
+    ASSERT_TRUE(answer) << "three repeated acknowledgements start the fast retransmission";
+    EXPECT_EQ(answer->acknowledgement, missing);
+  }
+}
+
+TEST_F(LwipStackTest, AResetBehindDataInABatchLeavesNothingToAcknowledge) {
+  TcpPeer peer(io, kV4);
+  open(peer);
+  for (int i = 0; i < 3; ++i) peer.data(Bytes(1460));
+  peer.reset();
+  run();
+  EXPECT_EQ(last().log.back(), 'R');
+  EXPECT_FALSE(peer.take());
+  EXPECT_EQ(stack.flows(), 0U);
 }
 
 TEST_F(LwipStackTest, LostSegmentsAreSentAgain) {

@@ -64,7 +64,8 @@ class TcpFlow {
   // Answers how many were filled. Valid until consume().
   virtual std::size_t readable(std::span<iovec> pieces) const noexcept = 0;
   [[nodiscard]] virtual std::size_t readable_bytes() const noexcept = 0;
-  // The first n readable bytes are done with: memory goes back, the window opens.
+  // The first n readable bytes are done with: memory goes back, the window opens (the application
+  // hears of it with the next TcpStack::flush()).
   virtual void consume(std::size_t n) noexcept = 0;
   // The application has sent its FIN and everything before it has been consumed.
   [[nodiscard]] virtual bool read_eof() const noexcept = 0;
