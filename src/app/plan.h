@@ -24,7 +24,8 @@ bool proxies_ipv6(const Config& config, const HostFacts& facts);
 
 // How many workers, and so TUN queues: what was asked for, else one for every two cores of this
 // process, at most kMostWorkers: the applications and the kernel need the other half, and a worker
-// that shares its core costs more in context switches than it carries (docs/performance.md).
+// that shares its core costs more in context switches than it carries ("Workers" in
+// docs/performance.md says how to compare).
 inline constexpr unsigned kMostWorkers = 4;
 unsigned worker_count(const Config& config, unsigned cores);
 
