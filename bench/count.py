@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts what proxyvpn does per GiB: frames through the TUN, system calls, sleeps, CPU. Counts hold on a
+"""Counts what proxyvpn does per GiB, or per 1,000 short connections one after the other: frames through the TUN, system calls, sleeps, CPU. Counts hold on a
 busy machine too, where times don't: bench/count.py --binary OLD --binary NEW, as root.
 
 Frames are the TUN's own counters, reads and writes those of /proc/PID/io, sleeps the voluntary context
@@ -14,9 +14,9 @@ import time
 
 import bench_lab
 import products
-from bench_lab import NET, SINK, SOURCE, sandbox
+from bench_lab import ECHO, NET, SINK, SOURCE, sandbox
 
-WORK = {"up1": (1, False), "down1": (1, True), "up16": (16, False), "down16": (16, True)}
+WORK = {"up1": (1, False), "down1": (1, True), "up16": (16, False), "down16": (16, True), "connections": (1, None)}
 
 
 def _numbers(path):
@@ -73,11 +73,15 @@ def count(product, name, arguments):
     tracers = traced(product) if arguments.strace else []
     time.sleep(0.5 if tracers else 0)
     before = snapshot(product)
-    answer = product.load("bulk", SOURCE if down else SINK, "--parallel", streams, "--seconds", arguments.seconds, "--down", int(down))
-    gib = answer["bytes"] / 2**30
+    if down is None:
+        answer = product.load("sequential", ECHO, "--count", 2000, "--seconds", 20)
+        done, figures = 2, {"p50 us": answer["p50_us"]}
+    else:
+        answer = product.load("bulk", SOURCE if down else SINK, "--parallel", streams, "--seconds", arguments.seconds, "--down", int(down))
+        done, figures = answer["bytes"] / 2**30, {"Gbit/s": answer["gbps"]}
     after = snapshot(product)
-    figures = {"Gbit/s": answer["gbps"], **{key: (after[key] - before[key]) / gib for key in before}}
-    return figures | {f"{key}()": value / gib for key, value in calls(tracers).items() if value / gib >= 1}
+    figures |= {key: (after[key] - before[key]) / done for key in before}
+    return figures | {f"{key}()": value / done for key, value in calls(tracers).items() if value / done >= 1}
 
 
 def run(arguments):
@@ -95,7 +99,8 @@ def run(arguments):
             columns.append(count(product, name, arguments))
             product.stop()
             lab.close()
-        print(f"\n{name}, per GiB" + "".join(f"{os.path.basename(b)[:12]:>14}" for b in arguments.binary * arguments.rounds))
+        unit = "1,000" if WORK[name][1] is None else "GiB"
+        print(f"\n{f'{name}, per {unit}':<24}" + "".join(f"{os.path.basename(b)[:12]:>14}" for b in arguments.binary * arguments.rounds))
         for key in dict.fromkeys(k for column in columns for k in column):
             print(f"{key:<24}" + "".join(f"{column.get(key, 0):>14.1f}" for column in columns), flush=True)
     return 0

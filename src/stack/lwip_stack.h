@@ -114,6 +114,7 @@ class LwipStack final : public TcpStack {
   TimePoint last_tick_{};
   std::uint64_t granted_ = 0;    // bytes by which windows have grown beyond their base
   std::uint64_t rx_copied_ = 0;  // bytes in exact copies of small frames
+  unsigned lone_ = 0;            // batches of one frame in a row, up to kLoneReads
   bool slow_turn_ = false;
   bool delivering_ = false;
 };

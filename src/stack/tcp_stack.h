@@ -32,7 +32,8 @@ class TcpStack {
   // Reads what waits at the PacketIo, at most a batch, and feeds it to the stack, then flush()es.
   // True when there may be more.
   virtual bool drain() noexcept = 0;
-  // Tells handlers what happened, then acknowledges what came. Call after everything else that may have touched flows in a turn.
+  // Tells handlers what happened, then acknowledges what came. Call after everything else that may
+  // have touched flows in a turn.
   virtual void flush() noexcept = 0;
   // Gives memory back that was not needed since the last call. Once a second or so.
   virtual void trim() noexcept = 0;
