@@ -68,7 +68,8 @@ void Tunnel::on_event(std::uint32_t events) noexcept {
   if ((events & EPOLLOUT) != 0) writable_ = true;
   switch (state_) {
     case State::Asking:
-      if (readable_) read_reply();
+      if (writable_ && !setup_->request.empty()) send_request();
+      if (state_ == State::Asking && readable_) read_reply();
       break;
     case State::Relaying:
       if (readable_) pump_down();

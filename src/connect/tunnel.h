@@ -73,6 +73,8 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   // setup: tunnel_setup.cc
   void race() noexcept;  // starts what the schedule says
   bool try_address(std::size_t index) noexcept;
+  int begin_connect(int fd, const IpAddress& address) noexcept;
+  void wait_for_port() noexcept;
   bool use_ready() noexcept;  // a connection that was opened ahead
   void watch_primary(std::uint32_t events) noexcept;
   void attempt_event(Attempt& attempt, std::uint32_t events) noexcept;

@@ -16,6 +16,10 @@
 namespace proxyvpn::connect {
 namespace {
 
+// With so many connections to the proxy, EADDRNOTAVAIL means that no port is left, not that there
+// is no address.
+constexpr std::size_t kPortsWereThere = 32;
+
 constexpr std::uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 int pending_error(int fd) noexcept {
@@ -30,6 +34,12 @@ int pending_error(int fd) noexcept {
 Tunnel::Setup::~Setup() {
   drop_attempts();
   wipe(request);
+}
+
+void Tunnel::Setup::drop_request() noexcept {
+  wipe(request);
+  request.clear();
+  sent = 0;
 }
 
 void Tunnel::Setup::drop_attempts() noexcept {
@@ -84,6 +94,10 @@ bool Tunnel::try_address(std::size_t index) noexcept {
   auto& reactor = table_.reactor_;
   const IpAddress& address = setup.addresses[index];
   const bool others = fd_.valid() || !setup.attempts.empty();
+  if (!others && table_.out_of_ports()) {
+    wait_for_port();
+    return false;
+  }
   UniqueFd fd = table_.sockets_.take(address.family());
   if (!fd) {
     if (others) {
@@ -96,10 +110,13 @@ bool Tunnel::try_address(std::size_t index) noexcept {
     table_.wait_for_socket(*this);
     return false;
   }
-  const auto target = to_sockaddr({address, table_.proxy_port_});
-  // A connection that is there at once (loopback) gives its EPOLLOUT all the same.
-  if (::connect(fd.get(), target.get(), target.length) < 0 && errno != EINPROGRESS) {
-    setup.last_error = errno;
+  if (const int err = begin_connect(fd.get(), address); err != 0) {
+    const bool was_there = table_.addresses_.winner() == address;
+    if (err == EADDRNOTAVAIL && !others && was_there && table_.tunnels_.size() >= kPortsWereThere) {
+      wait_for_port();
+      return false;
+    }
+    setup.last_error = err;
     table_.addresses_.failed(address);
     setup.schedule.failed(index, reactor.now());
     return true;
@@ -122,6 +139,42 @@ bool Tunnel::try_address(std::size_t index) noexcept {
   return true;
 }
 
+// 0, or why connect(2) failed at once. A connection that is there at once (loopback) gives its
+// EPOLLOUT all the same.
+int Tunnel::begin_connect(int fd, const IpAddress& address) noexcept {
+  auto& setup = *setup_;
+  const auto target = to_sockaddr({address, table_.proxy_port_});
+  setup.in_syn = false;
+  // The request goes with the SYN where the kernel has a cookie of this proxy (RFC 7413); it asks
+  // for one otherwise. What may arrive twice that way is a CONNECT without a byte behind it. Where
+  // addresses race, two could open the same tunnel: there the request waits for the winner.
+  if (table_.options_.fast_open && setup.addresses.size() == 1) {
+    setup.drop_request();
+    setup.request = setup.codec.request();
+    const ssize_t n =
+        ::sendto(fd, setup.request.data(), setup.request.size(),
+                 MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT, target.get(), target.length);
+    if (n > 0) {
+      setup.in_syn = true;
+      setup.sent = static_cast<std::size_t>(n);
+      if (setup.sent == setup.request.size()) setup.drop_request();
+      return 0;
+    }
+    if (errno == EINPROGRESS) return 0;  // an ordinary SYN; the request follows
+    setup.drop_request();
+    if (errno != EOPNOTSUPP) return errno;
+    table_.options_.fast_open = false;  // net.ipv4.tcp_fastopen says no
+  }
+  return ::connect(fd, target.get(), target.length) < 0 && errno != EINPROGRESS ? errno : 0;
+}
+
+// All ports towards the proxy are taken: ours to wait, nothing that is wrong with the proxy.
+void Tunnel::wait_for_port() noexcept {
+  setup_->schedule = RaceSchedule(setup_->addresses.size(), table_.reactor_.now());
+  state_ = State::Waiting;
+  table_.wait_for_port(*this);
+}
+
 bool Tunnel::socket_available() noexcept {
   if (state_ != State::Waiting) return true;
   race();
@@ -129,8 +182,11 @@ bool Tunnel::socket_available() noexcept {
 }
 
 void Tunnel::watch_primary(std::uint32_t events) noexcept {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-    attempt_failed(setup_->primary, pending_error(fd_.get()));
+  const int err = (events & (EPOLLERR | EPOLLHUP)) != 0 ? pending_error(fd_.get()) : 0;
+  // One that had the request in the SYN may have answered and gone in the same moment.
+  const bool was_there = setup_->in_syn && err == ECONNRESET;
+  if (err != 0 && !was_there) {
+    attempt_failed(setup_->primary, err);
   } else if ((events & EPOLLOUT) != 0) {
     attempt_connected(setup_->primary);
   }
@@ -180,7 +236,14 @@ void Tunnel::attempt_connected(std::size_t index) noexcept {
   setup.drop_attempts();
   setup.connected_once = true;
   table_.report_connected(setup.addresses[index]);
-  ask();
+  if (!setup.in_syn) {
+    ask();
+    return;
+  }
+  state_ = State::Asking;
+  writable_ = true;
+  if (!setup.request.empty()) send_request();
+  if (state_ == State::Asking && readable_) read_reply();
 }
 
 void Tunnel::start_over() noexcept {
@@ -188,6 +251,7 @@ void Tunnel::start_over() noexcept {
   fd_.reset();
   readable_ = writable_ = hangup_ = false;
   setup_->ready_connection = false;
+  setup_->drop_request();
   setup_->schedule = RaceSchedule(setup_->addresses.size(), table_.reactor_.now());
   state_ = State::Connecting;
   race();
@@ -195,21 +259,21 @@ void Tunnel::start_over() noexcept {
 
 void Tunnel::ask() noexcept {
   state_ = State::Asking;
-  wipe(setup_->request);
-  setup_->request = setup_->codec.request();
+  if (setup_->request.empty()) setup_->request = setup_->codec.request();
   send_request();
 }
 
 void Tunnel::send_request() noexcept {
-  auto& request = setup_->request;
-  // A fresh socket takes a request whole (it is far below the smallest send buffer).
-  const ssize_t n = ::send(fd_.get(), request.data(), request.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  const bool whole = n == static_cast<ssize_t>(request.size());
+  auto& setup = *setup_;
+  const ssize_t n = ::send(fd_.get(), setup.request.data() + setup.sent,
+                           setup.request.size() - setup.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
   const int err = n < 0 ? errno : 0;
-  wipe(request);
-  writable_ = true;
-  if (whole) return;
-  if (setup_->ready_connection) {
+  if (n > 0) setup.sent += static_cast<std::size_t>(n);
+  writable_ = setup.sent == setup.request.size();
+  if (!writable_ && (n >= 0 || err == EAGAIN)) return;  // the rest when there is room
+  setup.drop_request();
+  if (writable_) return;
+  if (setup.ready_connection) {
     start_over();
   } else {
     trouble(Trouble::Closed, err);
@@ -218,19 +282,22 @@ void Tunnel::send_request() noexcept {
 
 void Tunnel::read_reply() noexcept {
   std::array<std::uint8_t, 16 * 1024> buffer;
-  while (state_ == State::Asking) {
+  while (state_ == State::Asking && readable_) {
     const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       readable_ = false;
       return;
     }
-    if (n <= 0 && setup_->ready_connection && status_ == 0) {
+    if (n <= 0 && setup_->ready_connection) {
       start_over();  // closed by the proxy while it waited in the pool
       return;
     }
     // A reset is an end like any other here: a challenge that came before it can still be answered.
     const auto got = static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    // A short read has emptied the socket (see Tunnel::read_some).
+    if (got > 0 && got < buffer.size()) readable_ = hangup_;
+    if (got > 0) setup_->ready_connection = false;  // the proxy is there: no reason to start over
     const Reply reply =
         n <= 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
     if (n <= 0 && reply.outcome == Outcome::Malformed) {
@@ -256,6 +323,7 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
       return;
     case Outcome::Retry:
       if (!reply.reconnect) {
+        setup_->drop_request();
         ask();
         return;
       }

@@ -35,6 +35,7 @@ struct Tunnel::Setup {
   Setup& operator=(const Setup&) = delete;
 
   void drop_attempts() noexcept;
+  void drop_request() noexcept;
 
   Tunnel& tunnel;
   std::shared_ptr<Authenticator> authenticator;  // outlives the codec
@@ -45,10 +46,12 @@ struct Tunnel::Setup {
   std::list<Attempt> attempts;  // beside it; a list, as the reactor knows their addresses
   event::Timer deadline;        // of everything until the answer
   event::Timer next_attempt;
-  std::string request;              // what is left to be sent of it
+  std::string request;              // empty when it has been sent
+  std::size_t sent = 0;             // bytes of it
   std::vector<std::uint8_t> early;  // the tunnel's first bytes
   int last_error = 0;               // of connect(2)
   bool connected_once = false;
+  bool in_syn = false;            // (the beginning of) the request went with the SYN
   bool ready_connection = false;  // opened ahead: the proxy may have closed it meanwhile
 };
 

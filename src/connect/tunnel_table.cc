@@ -17,6 +17,8 @@ namespace {
 // This many unanswered requests for one target, each seemingly made by the one before, are a loop.
 constexpr std::size_t kLoopDepth = 64;
 
+constexpr milliseconds kPortRetry{200};
+
 constexpr std::string_view kTrialName = "proxyvpn.invalid";
 
 template <class Map, class Key>
@@ -107,6 +109,7 @@ TunnelTable::TunnelTable(event::Reactor& reactor, SocketSource& sockets,
       ready_pool_(reactor, options.preconnect,
                   [this](IpAddress* address) { return open_connection(address); }),
       probe_timer_([this] { probe(); }),
+      port_timer_([this] { sockets_available(); }),
       next_id_(options.first_id) {
   set_proxies(proxies);
 }
@@ -225,6 +228,15 @@ void TunnelTable::sockets_available() noexcept {
   }
 }
 
+void TunnelTable::note_open(const Tunnel& tunnel) noexcept {
+  if (options_.book != nullptr) options_.book->opened(tunnel.slot_);
+}
+
+void TunnelTable::wait_for_port(Tunnel& tunnel) noexcept {
+  waiting_.push_back(&tunnel);
+  if (!port_timer_.armed()) port_timer_.arm(reactor_.timers(), reactor_.now() + kPortRetry);
+}
+
 void TunnelTable::end_of_turn() noexcept {
   std::vector<Tunnel*> ready;
   ready.swap(ready_);
@@ -290,6 +302,7 @@ UniqueFd TunnelTable::open_connection(IpAddress* address) noexcept {
   if (addresses_.ordered().empty() ||
       tunnels_.size() + 2 * options_.preconnect >= options_.max_tunnels)
     return {};
+  if (out_of_ports()) return {};
   *address = addresses_.ordered().front();
   UniqueFd fd = sockets_.take(address->family());
   if (!fd) return {};

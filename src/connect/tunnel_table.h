@@ -27,6 +27,7 @@ struct TunnelOptions {
   std::size_t max_pending_per_source = 2048;  // of one address, when there are others
   std::size_t max_tunnels = 1 << 20;
   std::size_t preconnect = 0;  // connections to the proxy held ready at most
+  bool fast_open = true;       // the request goes with the SYN where the proxy knows us (RFC 7413)
   std::uint64_t first_id = 1;  // the number of the first tunnel
   bool verbose = false;
   FlowBook* book = nullptr;  // where connections are noted; not owned, may be null
@@ -62,8 +63,8 @@ class TunnelTable final : public stack::FlowAcceptor {
   void on_syn(stack::TcpFlow& flow) noexcept override;
   // Replaces the proxy's addresses; running tunnels keep theirs.
   void set_proxies(std::span<const Endpoint> proxies);
-  void set_verbose(bool verbose) noexcept { options_.verbose = verbose; }
   // For tunnels that begin from now on.
+  void set_verbose(bool verbose) noexcept { options_.verbose = verbose; }
   void set_limits(Duration connect_timeout, std::size_t preconnect) noexcept;
   // The same; a proxy that is lost is tried at once with them.
   void set_credentials(std::optional<Credentials> credentials);
@@ -115,9 +116,10 @@ class TunnelTable final : public stack::FlowAcceptor {
   void bury(Tunnel& tunnel, End why) noexcept;
   void later(Tunnel& tunnel) noexcept;
   void wait_for_socket(Tunnel& tunnel) { waiting_.push_back(&tunnel); }
-  void note_open(const Tunnel& tunnel) noexcept {
-    if (options_.book != nullptr) options_.book->opened(tunnel.slot_);
-  }
+  void wait_for_port(Tunnel& tunnel) noexcept;
+  // Just now there was none, and looking for one is a walk through all of them.
+  [[nodiscard]] bool out_of_ports() const noexcept { return port_timer_.armed(); }
+  void note_open(const Tunnel& tunnel) noexcept;
   void settled(Tunnel& tunnel) noexcept;  // has its answer: not pending any more
   [[nodiscard]] bool comes_back(const stack::FlowKey& key) const noexcept;
   void break_loop(const Endpoint& target) noexcept;
@@ -144,6 +146,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   std::unordered_map<Endpoint, std::size_t> pending_by_target_;
   std::unique_ptr<Probe> probe_;
   event::Timer probe_timer_;
+  event::Timer port_timer_;  // no port was left; when to look again
   std::size_t pending_ = 0;
   std::uint64_t next_id_;
 };

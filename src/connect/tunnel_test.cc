@@ -24,10 +24,18 @@ class PlainSockets final : public SocketSource {
  public:
   UniqueFd take(Family family) noexcept override {
     if (empty) return {};
-    return UniqueFd(::socket(family == Family::V4 ? AF_INET : AF_INET6,
-                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    UniqueFd fd(::socket(family == Family::V4 ? AF_INET : AF_INET6,
+                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (from) {
+      const auto address = to_sockaddr(*from);
+      EXPECT_EQ(::bind(fd.get(), address.get(), address.length), 0);
+    }
+    return fd;
   }
   bool empty = false;
+  std::optional<Endpoint> from;  // the one local address and port there is
 };
 
 // A listener on loopback, and the proxy's side of what was accepted there.
@@ -408,6 +416,32 @@ TEST_F(TunnelTest, AFloodOfSynsIsBounded) {
   table->sockets_available();
   ASSERT_TRUE(until([&] { return proxy.accept(); }));
   table.reset();  // before the flows that it knows
+}
+
+TEST_F(TunnelTest, WithoutAPortAFlowWaitsAndTheProxyIsNotToBlame) {
+  open();
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  auto* address = reinterpret_cast<sockaddr*>(&storage);
+  ASSERT_EQ(::getpeername(proxy.peer.get(), address, &length), 0);
+  std::vector<std::unique_ptr<FakeFlow>> others;
+  for (int i = 0; i < 40; ++i) {
+    others.push_back(std::make_unique<FakeFlow>(kKey));
+    table->on_syn(*others.back());
+  }
+  std::vector<UniqueFd> peers;
+  peers.push_back(std::move(proxy.peer));
+  EXPECT_TRUE(until([&] {
+    if (proxy.accept()) peers.push_back(std::move(proxy.peer));
+    return peers.size() == 41;
+  }));
+  sockets.from = *from_sockaddr(address, length);  // taken, so connect(2) says EADDRNOTAVAIL
+  FakeFlow waits(kKey);
+  table->on_syn(waits);
+  EXPECT_FALSE(until([&] { return waits.refused.has_value() || !lost.empty() || proxy.accept(); }));
+  sockets.from.reset();
+  EXPECT_TRUE(until([&] { return proxy.accept(); })) << "a port is looked for again";
+  table.reset();
 }
 
 TEST_F(TunnelTest, AConnectionOpenedAheadCarriesTheNextFlow) {
