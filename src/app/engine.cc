@@ -176,6 +176,7 @@ void Engine::end_of_turn() noexcept {
   tunnels_->end_of_turn();
   if (names_) names_->streams.end_of_turn();
   stack_->flush();
+  tunnels_->go_on();
   sockets_.refill();
   if (sockets_.starved() && !socket_timer_.armed()) {
     socket_timer_.arm(reactor_.timers(), reactor_.now() + kSocketRetry);

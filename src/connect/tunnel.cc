@@ -72,7 +72,7 @@ void Tunnel::on_event(std::uint32_t events) noexcept {
       if (state_ == State::Asking && readable_) read_reply();
       break;
     case State::Relaying:
-      if (readable_) pump_down();
+      read_on();
       if (state_ == State::Relaying && writable_) pump_up();
       break;
     case State::Connecting:
@@ -118,7 +118,17 @@ void Tunnel::on_readable() noexcept {
 }
 
 void Tunnel::on_writable() noexcept {
-  if (state_ == State::Relaying && readable_) pump_down();
+  if (state_ == State::Relaying) read_on();
+}
+
+// What moves much waits for its turn, so that what moves little need not.
+void Tunnel::read_on() noexcept {
+  if (!readable_) return;
+  if (bulk_) {
+    table_.later(*this);
+  } else {
+    pump_down();
+  }
 }
 
 void Tunnel::resume() noexcept {

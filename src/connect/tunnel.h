@@ -92,6 +92,7 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   // relay: tunnel.cc
   void pump_up() noexcept;
   void pump_down() noexcept;
+  void read_on() noexcept;
   bool read_some() noexcept;
   void finish_up() noexcept;
   void close_socket(bool reset) noexcept;

@@ -77,6 +77,8 @@ class TunnelTable final : public stack::FlowAcceptor {
   void sockets_available() noexcept;
   // Once per turn: leftovers, and the funerals.
   void end_of_turn() noexcept;
+  // After whatever may have made work behind that.
+  void go_on() noexcept;
   bool kill(std::uint64_t id) noexcept;
   // Calls `visit` for each tunnel; it must not change any.
   template <class Visit>
@@ -140,7 +142,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   TunnelCounters counters_;
   std::vector<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::unique_ptr<Tunnel>> dead_;
-  std::vector<Tunnel*> ready_;   // have work left over for the next turn
+  std::deque<Tunnel*> ready_;    // have much to read, in turns
   std::deque<Tunnel*> waiting_;  // for a socket, oldest first
   std::unordered_map<IpAddress, std::size_t> pending_by_source_;
   std::unordered_map<Endpoint, std::size_t> pending_by_target_;
