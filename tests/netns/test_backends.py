@@ -99,7 +99,7 @@ def test_iptables_legacy(lab):
 
 @case("backend_flushed_by_others", timeout=90)
 def test_flushed(lab):
-    """Each command back end: its rules flushed by others are back, and nothing is in clear in between."""
+    """Each command back end: its rules flushed by others are back, and from then on nothing is in clear (security.md, Limits)."""
     proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
     servers.who_servers(lab)
     for backend, flush in (("nft", "nft flush ruleset"), ("iptables-nft", "nft flush ruleset"),

@@ -94,5 +94,10 @@ def test_half_close_control(lab):
         sock.shutdown(socket.SHUT_WR)
         digest, total = servers.read_line(sock).split()
     assert int(total) == 100_000 and sinks.wait(ended=True)[0].result == digest.decode()
-    began = time.monotonic()
+    sources, began = servers.serve(lab, labs.SOURCE, servers.source), time.monotonic()
+    with client.connect(lab, labs.WEB[1], labs.SOURCE) as sock:      # the other way round: the server's FIN first
+        sock.sendall(b"1000\n")
+        assert servers.read_all(sock)[0] == 1000
+        sock.sendall(b"still heard")
+    assert sources.wait(ended=True)[0].result[0] == len(b"still heard")
     assert time.monotonic() - began < 5

@@ -1,6 +1,9 @@
 """What the daemon offers while it runs: counters, persistent killswitch, privileges of its processes."""
+import array
+import fcntl
 import os
 import re
+import termios
 
 import client
 import lab as labs
@@ -119,3 +122,23 @@ def test_exclude(lab):
             assert client.udp(lab, address, 443) == "ECONNREFUSED"
             refused_at_once(lambda a=address: client.dns(lab, a), "dns to an excluded network")
     scenes.finish(ours, daemon)
+
+
+@case("logs_nobody_reads")
+def test_logs(lab):
+    """--verbose into a pipe that is full and never read: connections flow, `down` ends it."""
+    proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
+    servers.who_servers(lab)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    daemon = ours.start("--proxy-url", proxy.url(), "--verbose", output=writer)
+    daemon.wait_ready()
+    for _ in range(60):
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+    waiting = array.array("i", [0])
+    fcntl.ioctl(reader, termios.FIONREAD, waiting)
+    assert waiting[0] > 3500, f"the pipe is not full: {waiting[0]} bytes"
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    scenes.finish(ours, daemon)
+    os.close(writer)
+    os.close(reader)

@@ -220,7 +220,8 @@ def test_second_instance(lab):
     for options in ((), ("--state-dir", "/run/lab/other-state"), ("--state-dir", "/run/lab/other-state", "--tun-name", "tun7")):
         second = ours.start("--proxy-url", proxy.url(), *options)
         assert second.wait_exit() != 0, f"a second instance runs with {options}"
-        assert second.log().strip()
+        assert re.search(r"another proxyvpn is running \((process \d+)\)|another proxyvpn is running in this network namespace", second.log()), second.log()
+        assert "proxyvpn down" in second.log(), f"no way out: {second.log()}"
         expect_way(both(lab, labs.WEB), VIA_PROXY)
     after = snapshot.take(lab)
     for state in (during, after):
@@ -263,7 +264,6 @@ def test_preflight(lab):
     """Every wrong value or missing precondition: its own sentence with the value, exit not 0, nothing changed."""
     proxy, ours = ground(lab)
     url = ["--proxy-url", proxy.url()]
-    open("/run/lab/secret-dir-not-there", "w", encoding="ascii").close()
     with open("/run/lab/password", "w", encoding="ascii") as file:
         file.write("from-a-file\n")
     os.chmod("/run/lab/password", 0)
@@ -287,6 +287,9 @@ def test_preflight(lab):
         sentences[done.stderr] = arguments
     assert not wrong, "\n".join(wrong)
     assert len(sentences) >= len(table) - 1, "different mistakes get the same sentence"
+    done = product.Product(lab, user="pvtest").run("up", *url, "--username", "u", "--password-file", "/run/lab/password")
+    assert done.returncode == 1 and "/run/lab/password cannot be opened: Permission denied" in done.stderr, done.stderr
+    assert "from-a-file" not in done.stderr
     snapshot.assert_same(before, snapshot.take(lab), "preflight errors")
 
 
@@ -312,6 +315,10 @@ def test_row_47(lab):
         assert done.returncode > 0, f"{name}: exit {done.returncode}"
         assert re.search(pattern, done.stderr), f"{name}: {done.stderr}"
         snapshot.assert_same(before, snapshot.take(lab), name)
+    root = product.Product(lab)          # a container that was started without the capability
+    done = root.run("up", "--proxy-url", proxy.url(), prefix=("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"))
+    assert done.returncode > 0 and "bounding set" in done.stderr and "NET_ADMIN" in done.stderr, done.stderr
+    snapshot.assert_same(before, snapshot.take(lab), "not in the bounding set")
     os.chmod("/run/lab/dev/tun", 0o600)
     done = ours.run("up", "--proxy-url", proxy.url())
     assert done.returncode > 0 and "/dev/net/tun" in done.stderr, f"closed node: {done.returncode} {done.stderr}"
@@ -378,7 +385,11 @@ def test_up_says(lab):
         name = re.escape(f"[{address}]:7000" if ":" in address else f"{address}:7000")
         lines = wait_until(lambda name=name: [x for x in daemon.log().splitlines() if re.search(name, x)], 10, f"a line for {name}")
         assert len(lines) == 1, lines
-        assert count and re.search(r"\b7\b", lines[0]), f"the bytes are not in {lines}"
+        form = rf"connection id=\d+\.{count} from=\S+ to={name} end=closed status=200 ms=\d+ up=7 down=\d+$"
+        assert re.search(form, lines[0]), f"id, target, outcome, duration and bytes are not in {lines}"
+    for address, outcome in ((labs.CLOSED[0], 'end="refused by the proxy" status=502'),):
+        client.probe(lab, address, 9)
+        daemon.wait_log(rf"connection id=\S+ from=\S+ to={re.escape(address)}:9 {outcome} ms=\d+ up=0 down=0$")
     scenes.finish(ours, daemon)
     quiet = ours.up("--proxy-url", proxy.url())
     settled = quiet.log()

@@ -155,25 +155,76 @@ def test_row_58(lab):
     assert len(errors) == len(sockets), f"{len(sockets) - len(errors)} applications were not told: {errors}"
 
 
+def _talk(lab, stop):
+    """Proxied connections that send all the time, as row 58 has them."""
+    def one(address):
+        try:
+            with client.connect(lab, address, labs.WHO) as sock:
+                while not stop.is_set():
+                    sock.send(b"SECRET-IN-A-STORM")
+                    time.sleep(0.002)
+        except OSError:
+            pass
+    for address in labs.WEB:
+        threading.Thread(target=one, args=(address,), daemon=True).start()
+
+
 @case("row_60_signal_storms", timeout=90)
 def test_row_60(lab):
-    """Storms of SIGINT, SIGTERM and SIGHUP at random moments of start and end: a defined end, nothing left, no leak."""
+    """Storms of signals at random moments of start, life and end: a defined end, no byte of a proxied connection in clear, shut after a deadly one, nothing left."""
     proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
     servers.who_servers(lab)
-    before, dice = snapshot.take(lab), random.Random(60)
+    before, dice, crashes = snapshot.take(lab), random.Random(60), 0
     for turn in range(8 if product.is_sanitized() else 16):
-        daemon = ours.start("--proxy-url", proxy.url())
-        time.sleep(dice.uniform(0, 0.25))
-        for _ in range(dice.randint(1, 12)):
+        deadly = turn % 4 == 3           # SIGUSR1 is nobody's: it kills
+        daemon, stop = ours.start("--proxy-url", proxy.url()), threading.Event()
+        with lab.capture(proxies=proxy.endpoints) as wire:
+            if turn % 2:
+                daemon.wait_ready()
+                _talk(lab, stop)
+            time.sleep(dice.uniform(0, 0.25))
+            for _ in range(dice.randint(1, 12)):
+                if daemon.process.poll() is None:
+                    daemon.process.send_signal(dice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1 if deadly else signal.SIGINT)))
+                time.sleep(dice.uniform(0, 0.01))
             if daemon.process.poll() is None:
-                daemon.process.send_signal(dice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1 if turn % 4 == 3 else signal.SIGINT)))
-            time.sleep(dice.uniform(0, 0.01))
-        if daemon.process.poll() is None:
-            daemon.process.send_signal(signal.SIGTERM)
-        daemon.wait_exit()
-        ours.wait_gone()
-        ours.down()
+                daemon.process.send_signal(signal.SIGTERM)
+            code = daemon.wait_exit()
+            ours.wait_gone()
+            if code in (-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM):      # before it had asked to hear of them
+                snapshot.assert_same(before, snapshot.take(lab), f"storm {turn}, which killed it while it changed something")
+            else:
+                assert code in ((0, 1, -signal.SIGUSR1) if deadly else (0, 1)), f"storm {turn}: exit {code}: {daemon.log()}"
+            if code == -signal.SIGUSR1 and turn % 2:
+                crashes += 1
+                for result in both(lab, labs.WEB, timeout=1):
+                    assert result.kind == "ERROR", f"storm {turn}: open after a crash: {result}"
+            ours.down()
+            time.sleep(0.05)
+            stop.set()
+            wire.stop()
+            secret = [str(f) for f in wire.leaks if b"SECRET" in f.payload]
+            assert not secret, f"storm {turn}: {secret[:3]}"
+            wire.leaks.clear()
         snapshot.assert_same(before, snapshot.take(lab), f"storm {turn}")
+    assert crashes, "no storm killed it"
+    expect_way(both(lab, labs.WEB), DIRECT)
+
+
+@case("down_of_a_stopped_daemon")
+def test_down_of_a_stopped(lab):
+    """`down` of a daemon that SIGSTOP holds: it is woken or killed, nothing is left, exit 0."""
+    proxy, ours, daemon = scenes.start(lab, who=True)
+    during = snapshot.take(lab)
+    os.kill(daemon.pid, signal.SIGSTOP)
+    with lab.capture(proxies=proxy.endpoints):
+        expect_way(both(lab, labs.WEB), VIA_PROXY)      # the workers go on without it
+    ours.down(timeout=60)
+    daemon.wait_exit()
+    ours.wait_gone()
+    assert snapshot.difference(during, snapshot.take(lab)), "nothing was taken back"
+    assert "proxyvpn" not in lab.host.run(["nft", "list", "tables"]).stdout
+    assert not any("28790" in line for line in snapshot.take(lab)["rules"])
     expect_way(both(lab, labs.WEB), DIRECT)
 
 

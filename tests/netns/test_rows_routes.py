@@ -186,7 +186,7 @@ def test_row_27(lab):
 
 @case("row_28_macvlan")
 def test_row_28(lab):
-    """A macvlan guest is outside inet hooks: said at start; --egress-guard stops it."""
+    """A macvlan guest is outside inet hooks: said at start where its device can be seen; --egress-guard stops it."""
     servers.who_servers(lab)
     guest = labs.kernel.NetNs("pvm")
     guest.sysctl(labs.COMMON_SYSCTLS)
@@ -195,6 +195,10 @@ def test_row_28(lab):
              "route add default via 192.168.50.1", "-6 route add default via fd50::1")
     proxy = bad.ScriptedProxy(lab)
     ours = scenes.product.Product(lab)
+    lab.host.ip("link add mv1 link eth0 type macvlan mode private")
+    said = ours.run("up", "--dry-run", "--proxy-url", proxy.url()).stderr
+    assert "warning: guests on mv1 send around this machine's packet filter" in said and "--egress-guard" in said, said
+    lab.host.ip("link del mv1")
     seen = [probe(lab, address, namespace=guest, direct_sources=("192.168.50.66", "fd50::66")) for address in labs.WEB]
     expect_way(seen, DIRECT, "control")
     daemon = ours.up("--proxy-url", proxy.url())

@@ -8,6 +8,7 @@ import real_proxies
 import scenes
 import scripted_proxy as bad
 import servers
+import snapshot
 from cases import Skip, case
 
 OK, USAGE, NO_SERVER, SEND, WAIT, REACH, REFUSED, ANSWER, RCODE = 0, 2, 10, 11, 12, 13, 14, 15, 16
@@ -87,3 +88,49 @@ def test_selftest(lab):
     ask(lab, "--no-ip", exit_code=NO_SERVER)
     lab.set_resolvers(labs.DNS)
     scenes.finish(ours, daemon)
+
+
+E2E = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "test-e2e.sh")
+
+
+def e2e(lab, exit_code=OK, path=os.path.dirname(os.environ.get("PROXYVPN_BIN", "")), **variables):
+    """What scripts/test-e2e.sh said, run on the lab's host with these variables (PROXYVPN_E2E_ in front) and no others."""
+    words = {f"PROXYVPN_E2E_{name}": value for name, value in variables.items()}
+    words |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PROXYVPN_BIN_DIR": path, "ASAN_OPTIONS": "abort_on_error=0"}
+    done = labs.kernel.run(lab.host.argv(["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in words.items()), E2E]), check=False, timeout=120)
+    text = done.stdout + done.stderr
+    product._check_sanitizer("test-e2e.sh", text)
+    assert done.returncode == exit_code, f"{variables}: exit {done.returncode}, not {exit_code}: {text}"
+    assert real_proxies.PASSWORD not in text and real_proxies.QUOTED not in text, text
+    return text
+
+
+@case("e2e_script", timeout=120)
+def test_e2e(lab):
+    """scripts/test-e2e.sh with each of its variables, through squid: exit codes, what is asked over which way, and down at the end."""
+    binary()
+    dns = servers.Dns(lab, names=scenes.NAMES)
+    servers.Dns(lab, addresses=labs.OTHER_DNS, names=scenes.NAMES)
+    proxy = real_proxies.squid(lab, "basic")
+    by_name = proxy.url().replace(labs.PROXY[0], "proxy.test")
+    before, name = snapshot.take(lab), {"DNS_NAME": "web.test"}
+    assert "PROXYVPN_E2E_PROXY_URL is missing" in e2e(lab, USAGE)
+    assert "only 0 and 1" in e2e(lab, USAGE, PROXY_URL=by_name, SELFTEST_STRICT="maybe")
+    text = e2e(lab, PROXY_URL=by_name, DNS_SERVER=labs.OTHER_DNS[0], **name)          # the defaults otherwise
+    assert text.count(labs.WEB[0]) >= 2 and "through the proxy" in text and "all well" in text and "over UDP" not in text, text
+    assert f"through the proxy {labs.PROXY[0]}" in text, text                          # resolved beforehand
+    assert f"{labs.OTHER_DNS[0]}:53" in proxy.connects()
+    text = e2e(lab, PROXY_URL=by_name, USE_RESOLVED_PROXY="0", DNS_SERVER=labs.DNS[0], ALLOW_DNS=labs.DNS[0], **name)
+    assert "asking the allowed resolver" in text and "over UDP" in text, text
+    assert ("web.test", 1, labs.HOST[0], "udp") in dns.queries, dns.queries
+    seen = len(proxy.connects())
+    e2e(lab, PROXY_URL=by_name, SELFTEST_USE_PROXY="0", DNS_SERVER=labs.DNS[0], **name)
+    assert f"{labs.DNS[0]}:53" not in proxy.connects()[seen:], proxy.connects()
+    text = e2e(lab, PROXY_URL="http://no-such-host.invalid:1", PROXY_URL_RESOLVED=proxy.url(), SELFTEST_PROXY_URL=proxy.url(six=True),
+               SELFTEST_SOCKET_MARK="", DNS_SERVER=labs.OTHER_DNS[0], TIMEOUT_MS="8000", **name)
+    assert f"[{labs.PROXY[1]}]" in text, text
+    wrong = {"PROXY_URL": by_name, "DNS_SERVER": labs.OTHER_DNS[0], "DNS_NAME": "no-such-host.invalid"}
+    e2e(lab, RCODE, **wrong)
+    assert "SELFTEST_STRICT=0 lets it pass" in e2e(lab, SELFTEST_STRICT="0", **wrong)
+    assert "did not come up" in e2e(lab, 1, PROXY_URL="http://203.0.113.10:9", **name)
+    snapshot.assert_same(before, snapshot.take(lab), "test-e2e.sh")
