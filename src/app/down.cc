@@ -95,7 +95,8 @@ Daemons stop_daemons(const Config& config) {
     result.found = result.found || stopped->found;
     result.forced = result.forced || stopped->forced;
     result.left_shut = result.left_shut || stopped->left_shut;
-    remove_files(*directory, note, config.keep_logs);
+    // What the daemon kept, it was started with --keep-logs for (or failed, and its log says why).
+    remove_files(*directory, note, config.keep_logs || stopped->in_order);
   }
   return result;
 }

@@ -84,7 +84,7 @@ const OptionRow kRows[] = {
     {"mark-mask", Network, &UpFlags::mark_mask, "MASK", "Bits of the packet mark that are ours"},
     {"route-table", Network, &UpFlags::route_table, "TABLE", "Number of the route table"},
     {"rule-priority", Network, &UpFlags::rule_priority, "PRIORITY",
-     "Policy rules in front of 'main' (this number and the next)"},
+     "Policy rules in front of 'main' (this number and the next two)"},
     {"fallback-priority", Network, &UpFlags::fallback_priority, "PRIORITY",
      "Policy rule behind 'main'"},
 

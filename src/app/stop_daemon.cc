@@ -51,6 +51,7 @@ Result<Stopped> terminate(int process, pid_t pid, const Say& say) {
   }
   Stopped stopped;
   stopped.found = true;
+  stopped.in_order = true;
   return stopped;
 }
 
@@ -83,6 +84,7 @@ Result<Stopped> judge(const ControlClient& client) {
   for (const auto& [key, value] : reply->fields) {
     if (key == "done") stopped.left_shut = value == "shut";
   }
+  stopped.in_order = true;
   return stopped;
 }
 

@@ -12,6 +12,7 @@ struct Stopped {
   bool found = false;      // there was one, and it is gone now
   bool forced = false;     // it had to be killed: the machine is still as it was
   bool left_shut = false;  // it said that the machine stays shut on purpose
+  bool in_order = false;   // it took everything back itself: a file that stays is meant to stay
   std::string problem;     // what it could not take back
 };
 
