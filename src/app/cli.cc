@@ -292,8 +292,7 @@ Parsed finish_up(Definition& definition, std::optional<std::string> variable,
     parsed.command_line->options = std::move(options);
     return parsed;
   }
-  wipe_secrets(sources.typed);
-  if (sources.proxy_url) wipe(*sources.proxy_url);
+  wipe_secrets(sources);
   if (nothing_typed && judgement.no_proxy && judgement.mistakes.size() == 1) {
     return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
   }

@@ -244,6 +244,11 @@ void wipe_secrets(UpFlags& flags) {
   }
 }
 
+void wipe_secrets(Sources& sources) {
+  wipe_secrets(sources.typed);
+  if (sources.proxy_url) wipe(*sources.proxy_url);
+}
+
 void wipe_secrets(Loaded& loaded) {
   for (auto& file : loaded.files) {
     for (auto& value : file.values) {

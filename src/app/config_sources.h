@@ -50,6 +50,7 @@ Judgement judge_sources(const Sources& sources, JudgeWhat what = {}, UpFlags* me
 
 // Overwrites the secrets in it.
 void wipe_secrets(UpFlags& flags);
+void wipe_secrets(Sources& sources);
 void wipe_secrets(Loaded& loaded);
 
 }  // namespace proxyvpn::app

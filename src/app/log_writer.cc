@@ -180,7 +180,8 @@ void copy(int input, Printer& printer, const sigset_t& while_waiting) {
 
 }  // namespace
 
-Result<LogWriter> LogWriter::start(int output, const LogStyle& style) {
+Result<LogWriter> LogWriter::start(int output, const LogStyle& style,
+                                   const std::function<void()>& forget) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
     return fail_errno(errno, "making the pipe for log lines");
@@ -198,6 +199,7 @@ Result<LogWriter> LogWriter::start(int output, const LogStyle& style) {
   ::sigprocmask(SIG_BLOCK, &drain_only, &before);
   const pid_t child = ::fork();
   const int error = errno;
+  if (child == 0 && forget) forget();
   if (child == 0) run_writer(reader.get(), output, style, parent);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) return fail_errno(error, "starting the process that writes the log (fork)");

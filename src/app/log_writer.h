@@ -5,6 +5,8 @@
 // writes.
 #include <sys/types.h>
 
+#include <functional>
+
 #include "app/log_render.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -18,7 +20,9 @@ class LogWriter {
   // privilege, and ignores the signals of a terminal, so that the last lines of a run that Ctrl-C
   // ended are still written. When its parent dies, it writes what is there and ends.
   // What cannot be given to the journal goes to `output` as text.
-  static Result<LogWriter> start(int output = 2, const LogStyle& style = {});
+  // `forget` is called in the writer first: what it need not know (passwords) goes from its memory.
+  static Result<LogWriter> start(int output = 2, const LogStyle& style = {},
+                                 const std::function<void()>& forget = {});
   LogWriter(LogWriter&& other) noexcept;
   LogWriter& operator=(LogWriter&& other) noexcept;
   // finish() with a second.

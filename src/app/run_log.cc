@@ -25,13 +25,14 @@ UniqueFd open_in(const StateDir& directory, const char* name, int flags) {
 
 }  // namespace
 
-Result<RunLog> RunLog::to_terminal(LogFormat format) {
-  auto writer = LogWriter::start(STDERR_FILENO, decide_style(format, look_around(STDERR_FILENO)));
+Result<RunLog> RunLog::to_terminal(LogFormat format, const Forget& forget) {
+  auto writer =
+      LogWriter::start(STDERR_FILENO, decide_style(format, look_around(STDERR_FILENO)), forget);
   if (!writer) return tl::unexpected(writer.error());
   return RunLog(std::move(*writer), UniqueFd(), nullptr);
 }
 
-Result<RunLog> RunLog::to_file(const StateDir* directory, LogFormat format) {
+Result<RunLog> RunLog::to_file(const StateDir* directory, LogFormat format, const Forget& forget) {
   UniqueFd file;
   if (directory) {
     // A log of a run before is not ours to go on with: who reads it wants this run.
@@ -39,7 +40,7 @@ Result<RunLog> RunLog::to_file(const StateDir* directory, LogFormat format) {
     file = open_in(*directory, kLogName, O_RDWR | O_APPEND | O_EXCL);
   }
   if (!file) file = UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-  auto writer = LogWriter::start(file.get(), decide_style(format, {}));
+  auto writer = LogWriter::start(file.get(), decide_style(format, {}), forget);
   if (!writer) return tl::unexpected(writer.error());
   return RunLog(std::move(*writer), std::move(file), directory);
 }

@@ -13,11 +13,13 @@ class RunLog {
  public:
   static constexpr std::uint64_t kLargestFile = 1 << 20;  // then it becomes the old one
 
+  // `forget`: see LogWriter::start().
+  using Forget = std::function<void()>;
   // To stderr, or where its surroundings say.
-  static Result<RunLog> to_terminal(LogFormat format);
+  static Result<RunLog> to_terminal(LogFormat format, const Forget& forget = {});
   // To kLogName in `directory` (which outlives it), or nowhere without one; with LogFormat::Journal
   // to the journal.
-  static Result<RunLog> to_file(const StateDir* directory, LogFormat format);
+  static Result<RunLog> to_file(const StateDir* directory, LogFormat format, const Forget& forget);
 
   // For log::set_record_output() in this process and its children.
   [[nodiscard]] int fd() const noexcept { return writer_.fd(); }

@@ -41,8 +41,7 @@ class RunSubcommand final : public Subcommand {
     }
     Sources sources{std::move(flags_), std::move(proxy_url), machine_config_paths()};
     auto judgement = judge_sources(sources);
-    wipe_secrets(sources.typed);
-    if (sources.proxy_url) wipe(*sources.proxy_url);
+    wipe_secrets(sources);
     if (!judgement.mistakes.empty()) return tl::unexpected(all_of(judgement.mistakes));
     // std::function wants what it holds to be copyable.
     auto request = std::make_shared<RunRequest>();

@@ -99,14 +99,6 @@ void set_limits() {
   forbid_core_dumps();
 }
 
-MetricsPort::Setup metrics_setup(const SandboxUser& user, Config& config, UniqueFd listener) {
-  MetricsPort::Setup setup;
-  setup.listener = std::move(listener);
-  setup.forget = [&config] { config.proxy.credentials.reset(); };
-  setup.enter_sandbox = metrics_sandbox(user);
-  return setup;
-}
-
 // What stays the same for the whole run and is referred to from callbacks.
 struct Run {
   Config config;
@@ -118,6 +110,21 @@ struct Run {
   event::Reactor reactor;
   BackgroundResolver resolver{reactor};
 };
+
+// For a child that need not know how the proxy is told who we are.
+void forget_secrets(Run& run) {
+  run.config.proxy.credentials.reset();
+  run.options.proxy.credentials.reset();
+  wipe_secrets(run.sources);
+}
+
+MetricsPort::Setup metrics_setup(Run& run, UniqueFd listener) {
+  MetricsPort::Setup setup;
+  setup.listener = std::move(listener);
+  setup.forget = [&run] { forget_secrets(run); };
+  setup.enter_sandbox = metrics_sandbox(run.user);
+  return setup;
+}
 
 // Changes when a file does that says whom this machine asks for names (a network manager replaces
 // or rewrites it some time after the addresses have changed).
@@ -182,8 +189,9 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
     if (!listener) return give_up(launcher, listener.error().message);
     metrics = std::move(*listener);
   }
-  auto log = launcher.detached() ? RunLog::to_file(place.get(), run.config.log_format)
-                                 : RunLog::to_terminal(run.config.log_format);
+  const auto forget = [&run] { forget_secrets(run); };
+  auto log = launcher.detached() ? RunLog::to_file(place.get(), run.config.log_format, forget)
+                                 : RunLog::to_terminal(run.config.log_format, forget);
   if (!log) return give_up(launcher, log.error().message);
   // From here on our own stderr is for the last words of a crash.
   if (launcher.detached()) log->take_over(STDERR_FILENO);
@@ -192,7 +200,7 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
   int exit_code = 1;
   {
     Session session = make_session(run, *log);
-    if (metrics) session.metrics = metrics_setup(run.user, run.config, std::move(metrics));
+    if (metrics) session.metrics = metrics_setup(run, std::move(metrics));
     Supervisor supervisor(run.reactor, signals, run.tools, std::move(session), place.get(),
                           launcher, notifier);
     supervisor.open_control();
@@ -254,7 +262,7 @@ int run_up(UpCommand command, const std::vector<std::string>& warnings) {
     if (!tools) return give_up(launcher, tools.error().message);
     auto reactor = event::Reactor::open();
     if (!reactor) return give_up(launcher, reactor.error().message);
-    Run run{config,
+    Run run{std::move(command.config),
             std::move(command.sources),
             std::move(command.options),
             user,

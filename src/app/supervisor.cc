@@ -119,6 +119,8 @@ int Supervisor::run() {
     setup.status = [this] { return full_status(); };
     setup.forget = [this, more = std::move(setup.forget)] {
       session_.config.proxy.credentials.reset();
+      session_.options.proxy.credentials.reset();
+      wipe_secrets(session_.sources);
       pool_.forget_credentials();
       if (more) more();
     };

@@ -14,6 +14,7 @@
 #include "app/capabilities.h"
 #include "app/worker_slot.h"
 #include "base/log_record.h"
+#include "base/scrub.h"
 #include "connect/flow_info.h"
 
 namespace proxyvpn::app {
@@ -123,6 +124,8 @@ void WorkerPool::run_child(Slot& slot, UniqueFd channel, pid_t supervisor) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   log::set_record_output(setup_.log_fd);
+
+  scrub_freed_memory(false);
 
   EngineConfig config = std::move(setup_.engine);
   config.try_proxy = config.try_proxy && slot.index == 0;

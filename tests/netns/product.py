@@ -120,8 +120,8 @@ class Product:
         environment.update(more or {})
         return environment
 
-    def start(self, *arguments, env=None, user=None, prefix=(), command="up", stdin=subprocess.DEVNULL):
-        """Starts `proxyvpn up` and does not wait."""
+    def start(self, *arguments, env=None, user=None, prefix=(), command="up", stdin=subprocess.DEVNULL, output=None):
+        """Starts `proxyvpn up` and does not wait. `output`: a descriptor in place of the log file."""
         number = len(_daemons) + 1
         log, path = self.lab.path("logs", f"up-{number}"), f"{self.lab.work}/notify-{number}"
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -132,7 +132,7 @@ class Product:
         argv = self.argv(([command] if command else []) + list(map(str, arguments)) + extra, user, prefix)
         self.lab.say("run " + " ".join(argv))
         with open(log, "ab") as file:    # several write: none may overwrite another's lines
-            process = subprocess.Popen(argv, stdin=stdin, stdout=file, stderr=subprocess.STDOUT, cwd="/",
+            process = subprocess.Popen(argv, stdin=stdin, stdout=file if output is None else output, stderr=subprocess.STDOUT, cwd="/",
                                        env=self.environment({"NOTIFY_SOCKET": path, **(env or {})}))
         return Daemon(self, process, log, notify)
 
