@@ -40,7 +40,8 @@ packages() {
     dnf-build)
       echo gcc-c++ make cmake ninja-build pkgconf-pkg-config ca-certificates libcap \
         libnl3-devel libnftnl-devel libmnl-devel libcap-devel libseccomp-devel nettle-devel \
-        expected-devel cli11-devel http-parser-devel tomlplusplus-devel json-devel ncurses-devel
+        expected-devel cli11-devel http-parser-devel tomlplusplus-devel json-devel ncurses-devel \
+        libprometheus-cpp-devel
       ;;
     dnf-test)
       echo clang compiler-rt gtest-devel gmock-devel libasan libubsan python3 iproute nftables \
@@ -171,7 +172,15 @@ missing_dnf() {
 install_dnf() { as_root dnf install -y --setopt=install_weak_deps=False "$@"; }
 
 missing_pacman() { pacman -T "$@" || true; }
-install_pacman() { as_root pacman -S --needed --noconfirm "$@"; }
+# http-parser left Arch's own repositories in 2025: what they do not have is named, after the rest is there.
+install_pacman() {
+  local package known=() unknown=()
+  for package in "$@"; do
+    if pacman -Si "$package" >/dev/null 2>&1; then known+=("$package"); else unknown+=("$package"); fi
+  done
+  [ ${#known[@]} -eq 0 ] || as_root pacman -S --needed --noconfirm "${known[@]}"
+  [ ${#unknown[@]} -eq 0 ] || die "not in the repositories that pacman knows: ${unknown[*]}; if 'pacman -Sy' does not help, build them from the AUR (aur.archlinux.org), then run this again"
+}
 
 find_manager() {
   if have apt-get && have dpkg-query; then
