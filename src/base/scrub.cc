@@ -1,9 +1,9 @@
 #include "base/scrub.h"
 
 #include <malloc.h>
-#include <strings.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #if defined(__has_feature)
