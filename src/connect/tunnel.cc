@@ -77,6 +77,8 @@ void Tunnel::on_event(std::uint32_t events) noexcept {
       break;
     case State::Connecting:
       watch_primary(events);
+      // Who speaks first may have done so by now, and there is no other event for that.
+      if (state_ == State::Asking && readable_) read_reply();
       break;
     case State::Waiting:
     case State::Accepting:

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -108,8 +109,9 @@ class Tunnel final : public stack::FlowHandler, public event::Handler {
   TimePoint active_;  // when a byte went either way
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
-  std::uint32_t slot_ = 0;  // index in the table's list
-  int status_ = 0;          // the proxy's final status
+  std::string_view reason_;  // why there is no tunnel, for the log: a fixed text, or empty
+  std::uint32_t slot_ = 0;   // index in the table's list
+  int status_ = 0;           // the proxy's final status
   State state_ = State::Waiting;
   Trouble trouble_ = Trouble::None;
   bool readable_ : 1 = false;  // the socket may have bytes (edge-triggered)

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "base/secret.h"
 #include "connect/refusal.h"
@@ -301,6 +302,7 @@ void Tunnel::read_reply() noexcept {
     const Reply reply =
         n <= 0 ? setup_->codec.end_of_stream() : setup_->codec.feed({buffer.data(), got});
     if (n <= 0 && reply.outcome == Outcome::Malformed) {
+      reason_ = reply.reason;
       trouble(Trouble::Closed, 0);
       return;
     }
@@ -310,6 +312,7 @@ void Tunnel::read_reply() noexcept {
 
 void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::size_t n) noexcept {
   if (reply.status != 0) status_ = reply.status;
+  reason_ = reply.reason;
   switch (reply.outcome) {
     case Outcome::NeedMore:
       return;
@@ -369,6 +372,8 @@ void Tunnel::refuse(stack::Refusal how, End why) noexcept {
 
 void Tunnel::trouble(Trouble what, int err) noexcept {
   trouble_ = what;
+  const char* const error = err != 0 ? ::strerrordesc_np(err) : nullptr;  // static texts
+  if (reason_.empty() && error != nullptr) reason_ = error;
   auto& table = table_;
   const int status = status_;
   refuse(refusal_for_trouble(what), End::ProxyTrouble);

@@ -371,6 +371,15 @@ TEST_F(TunnelTest, ASilentProxyIsLostButASilentTargetIsNot) {
   EXPECT_EQ(lost, std::vector<Trouble>{Trouble::Slow});
 }
 
+TEST_F(TunnelTest, AGreetingThatCameWithTheConnectionIsRead) {
+  table->on_syn(flow);
+  // Loopback: connected already, which the loop has not seen yet.
+  ASSERT_TRUE(proxy.accept());
+  proxy.write("SSH-2.0-OpenSSH_9.2\r\n");
+  ASSERT_TRUE(until([&] { return flow.refused.has_value(); })) << "the greeting was never read";
+  EXPECT_EQ(flow.refused, stack::Refusal::NetworkUnreachable);
+}
+
 TEST_F(TunnelTest, NewsOfTheProxyIsTriedAtOnce) {
   make({});
   const Endpoint right = proxy.endpoint;
