@@ -20,7 +20,7 @@ std::string_view to_string(Verb verb) noexcept;
 
 inline constexpr std::size_t kMaxRequest = 128;       // bytes with the newline
 inline constexpr std::size_t kMostDescriptors = 128;  // with one reply; SCM_MAX_FD is 253
-inline constexpr std::size_t kMaxReply = 256 * 1024;  // what a client reads at most
+inline constexpr std::size_t kMaxReply = std::size_t{256} * 1024;  // what a client reads at most
 
 struct Request {
   Verb verb = Verb::Ping;

@@ -30,7 +30,7 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr const char* kNoNamespace = "no-namespace";  // the child's word for cannot_try
-constexpr std::size_t kMaxOutput = 64 * 1024;
+constexpr std::size_t kMaxOutput = std::size_t{64} * 1024;
 
 // ---- in the child -------------------------------------------------------------------------------
 

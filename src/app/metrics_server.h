@@ -8,7 +8,7 @@ namespace proxyvpn::app {
 
 // On the channel (SOCK_SEQPACKET): one byte asks, a status as JSON (status_json.h) answers.
 inline constexpr char kAskForStatus = '?';
-inline constexpr std::size_t kMostStatusBytes = 128 * 1024;
+inline constexpr std::size_t kMostStatusBytes = std::size_t{128} * 1024;
 
 // Runs until the channel ends. Answers the exit status of the process, which has entered its
 // sandbox.

@@ -111,12 +111,11 @@ void check_table(const Config& config, const Snapshot& network, Checks& checks) 
   const auto before = checks.all().size();
   for (const std::uint32_t number : {config.table, config.table + 1}) {
     if (std::find(used.begin(), used.end(), number) == used.end()) continue;
-    const auto table = std::to_string(number);
-    checks.fail("route-table",
-                "route table " + table +
-                    (number != config.table ? ", the one behind --route-table," : "") +
-                    " holds routes of another program (ip route show table " + table + ")",
-                "choose another one with --route-table");
+    std::string finding = "route table " + std::to_string(number);
+    if (number != config.table) finding += ", the one behind --route-table,";
+    finding += " holds routes of another program (ip route show table ";
+    finding += std::to_string(number) + ")";
+    checks.fail("route-table", std::move(finding), "choose another one with --route-table");
   }
   if (checks.all().size() > before) return;
   checks.ok("route-table", "no other program has routes in the tables " +

@@ -11,9 +11,9 @@
 namespace proxyvpn::connect {
 namespace {
 
-constexpr std::size_t kPieces = 64;                // iovecs of one writev(2) to the proxy
-constexpr std::size_t kSmallRead = 8 * 1024 - 64;  // fits a small chunk
-constexpr std::size_t kLargeRead = 128 * 1024;
+constexpr std::size_t kPieces = 64;  // iovecs of one writev(2) to the proxy
+constexpr std::size_t kSmallRead = std::size_t{8} * 1024 - 64;  // fits a small chunk
+constexpr std::size_t kLargeRead = std::size_t{128} * 1024;
 constexpr int kReadsPerTurn = 4;  // then others have their turn
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace proxyvpn::probe {
 namespace {
 
-constexpr std::size_t kMaxHead = 16 * 1024;
+constexpr std::size_t kMaxHead = std::size_t{16} * 1024;
 constexpr std::string_view kDate = "\r\nDate:";
 
 // Where the field's value begins; npos without one. Field names have no case (RFC 9110 5.1).

@@ -84,8 +84,8 @@ class ChunkPool {
     large_.trim();
   }
 
-  static constexpr std::uint32_t kSmall = 8 * 1024 - sizeof(Chunk);
-  static constexpr std::uint32_t kLarge = 128 * 1024 - sizeof(Chunk);
+  static constexpr std::uint32_t kSmall = std::size_t{8} * 1024 - sizeof(Chunk);
+  static constexpr std::uint32_t kLarge = std::size_t{128} * 1024 - sizeof(Chunk);
 
  private:
   static constexpr std::size_t kKeptBytes = 16 << 20;

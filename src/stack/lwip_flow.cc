@@ -8,11 +8,12 @@
 namespace proxyvpn::stack {
 namespace {
 
-constexpr std::size_t kReadAhead = 64 * 1024;    // bytes queued beyond the peer's window
-constexpr std::size_t kMostInFlight = 1 << 20;   // bytes queued and on their way to an application
-constexpr std::size_t kSmallestRoom = 8 * 1024;  // don't wake for less while bytes are in flight
-constexpr std::size_t kWriteLimit = 0xffff;      // tcp_write() takes a u16_t
-constexpr std::uint32_t kAckEvery = 2;           // segments, RFC 9293 3.8.6.3
+constexpr std::size_t kReadAhead = std::size_t{64} * 1024;  // bytes queued beyond the peer's window
+constexpr std::size_t kMostInFlight = 1 << 20;  // bytes queued and on their way to an application
+constexpr std::size_t kSmallestRoom =
+    std::size_t{8} * 1024;                   // don't wake for less while bytes are in flight
+constexpr std::size_t kWriteLimit = 0xffff;  // tcp_write() takes a u16_t
+constexpr std::uint32_t kAckEvery = 2;       // segments, RFC 9293 3.8.6.3
 
 }  // namespace
 

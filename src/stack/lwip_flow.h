@@ -20,6 +20,7 @@ class LwipFlow final : public TcpFlow {
     TimeWait,   // RFC 9293 3.6.1; nobody is interested any more
     Dead,
   };
+  // Bits, which are named as constants are. NOLINTBEGIN(readability-identifier-naming)
   enum Event : std::uint8_t {
     kEstablished = 1,
     kReadable = 2,
@@ -27,6 +28,7 @@ class LwipFlow final : public TcpFlow {
     kReset = 8,
     kClosed = 16,
   };
+  // NOLINTEND(readability-identifier-naming)
 
   LwipFlow(LwipStack& stack, const FlowKey& key) : stack_(stack), key_(key) {}
   ~LwipFlow();

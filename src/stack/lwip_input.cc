@@ -11,7 +11,7 @@ namespace {
 // a keystroke. Above, they travel by reference.
 constexpr std::size_t kCopyBelow = 2048;
 // The same for a flow whose reader is behind: what waits there shall cost about what it holds.
-constexpr std::size_t kCopyBelowWhenStalled = 32 * 1024;
+constexpr std::size_t kCopyBelowWhenStalled = std::size_t{32} * 1024;
 
 FlowKey key_of(const tun::TcpSegment& s) noexcept {
   FlowKey key{{{}, s.source_port}, {{}, s.destination_port}};
