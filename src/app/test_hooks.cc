@@ -20,6 +20,7 @@ bool asked_for(const char* variable, int step) {
 
 Result<> after_step(int step, std::string_view name) {
   if (asked_for("PROXYVPN_TEST_CRASH_AFTER_STEP", step)) ::kill(::getpid(), SIGKILL);
+  if (asked_for("PROXYVPN_TEST_STOP_AFTER_STEP", step)) ::kill(::getpid(), SIGSTOP);
   if (asked_for("PROXYVPN_TEST_FAIL_AFTER_STEP", step)) {
     return fail(Code::System, "failed on purpose behind step " + std::to_string(step) + " (" +
                                   std::string(name) + ")");

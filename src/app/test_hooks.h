@@ -8,6 +8,7 @@
 namespace proxyvpn::app {
 
 // PROXYVPN_TEST_CRASH_AFTER_STEP=n: SIGKILL to this process behind step n.
+// PROXYVPN_TEST_STOP_AFTER_STEP=n: the same with SIGSTOP.
 // PROXYVPN_TEST_FAIL_AFTER_STEP=n: step n counts as failed.
 // Numbers as in Lifecycle::up(), then one more for the workers; 0 is the moment before the first.
 Result<> after_step(int step, std::string_view name);

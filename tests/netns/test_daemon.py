@@ -1,5 +1,6 @@
 """What the daemon offers while it runs: counters, persistent killswitch, privileges of its processes."""
 import array
+import base64
 import fcntl
 import os
 import re
@@ -142,3 +143,51 @@ def test_logs(lab):
     scenes.finish(ours, daemon)
     os.close(writer)
     os.close(reader)
+
+
+@case("separate_arguments")
+def test_separate_arguments(lab):
+    """--proxy-host, -port, --username, --password-file, --tun-name, --tun-cidr in place of the URL; --proxy-ip, repeated, looks no name up."""
+    proxy, dns = bad.ScriptedProxy(lab), servers.Dns(lab)
+    servers.who_servers(lab)
+    ours = product.Product(lab)
+    with open("/run/lab/secret", "w", encoding="utf-8") as file:
+        file.write("gehörtdazu: %41@/\n")
+    os.chmod("/run/lab/secret", 0o600)
+    daemon = ours.up("--proxy-host", "proxy.example.com", "--proxy-port", "3128", "--username", "alice", "--password-file", "/run/lab/secret",
+                     "--tun-name", "corp0", "--tun-cidr", "10.77.0.1/24", "--proxy-ip", labs.CLOSED[0], "--proxy-ip", labs.PROXY[1])
+    addresses = lab.host.run(["ip", "-br", "address", "show", "dev", "corp0"]).stdout
+    assert "10.77.0.1/24" in addresses, addresses
+    with lab.capture(proxies=[(labs.CLOSED[0], 3128), (labs.PROXY[1], 3128)], dns=()):
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+    assert not dns.queries, dns.queries
+    wanted = "Basic " + base64.b64encode("alice:gehörtdazu: %41@/".encode()).decode()
+    assert {r.headers.get("proxy-authorization") for r in proxy.requests} == {wanted}, proxy.requests
+    assert "warning" not in daemon.log(), daemon.log()
+    scenes.finish(ours, daemon)
+    for url, header in (("http://alice:@203.0.113.10:3128", "alice:"), ("http://al%40ice:p%3Aw%2F%25@[2001:db8:113::10]:3128/", "al@ice:p:w/%")):
+        daemon = ours.up("--proxy-url", url)
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+        assert proxy.requests[-1].headers["proxy-authorization"] == "Basic " + base64.b64encode(header.encode()).decode(), url
+        scenes.finish(ours, daemon)
+
+
+@case("stub_with_known_upstreams")
+def test_stub(lab):
+    """Behind a loopback stub the resolvers are those of systemd-resolved's own file, IPv4 and IPv6; --allow-dns adds, --dns replaces."""
+    proxy, ours = bad.ScriptedProxy(lab), product.Product(lab)
+    servers.who_servers(lab)
+    servers.Dns(lab)
+    servers.Dns(lab, addresses=labs.OTHER_DNS)
+    lab.set_resolvers(["127.0.0.53"])
+    os.makedirs("/run/systemd/resolve")
+    with open("/run/systemd/resolve/resolv.conf", "w", encoding="ascii") as file:
+        file.write("".join(f"nameserver {address}\n" for address in labs.DNS))
+    for options, allowed, refused_ones in (((), labs.DNS, labs.OTHER_DNS), (("--allow-dns", labs.OTHER_DNS[0]), labs.OTHER_DNS[:1], labs.OTHER_DNS[1:]),
+                                           (("--dns", labs.OTHER_DNS[0], "--dns", labs.OTHER_DNS[1]), labs.OTHER_DNS, labs.DNS)):
+        daemon = ours.up("--proxy-url", proxy.url(), *options)
+        for address in allowed:
+            assert address in daemon.log() and client.dns(lab, address, timeout=5) == "REPLY", f"{options}: {address}"
+        for address in refused_ones:
+            refused_at_once(lambda a=address: client.dns(lab, a), f"{options}: dns to {address}")
+        scenes.finish(ours, daemon)

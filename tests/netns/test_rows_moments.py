@@ -233,8 +233,12 @@ def test_row_65(lab):
     """--no-killswitch: TCP proxied, UDP direct, a bound device is no way round for TCP; after SIGKILL the machine is open."""
     proxy, ours, daemon = scenes.start(lab, "--no-killswitch")
     expect_way(both(lab, labs.WEB), VIA_PROXY)
+    servers.Dns(lab, addresses=labs.OTHER_DNS)
+    for address in labs.OTHER_DNS:
+        assert client.dns(lab, address, timeout=5) == "REPLY", "another resolver was not reached directly"
     for address in labs.WEB:
         assert client.udp(lab, address, 443) == "ECONNREFUSED", "udp did not reach the web server directly"
+        assert client.ping(lab, address) == "REPLY", "ping did not reach the web server directly"
         result = probe(lab, address, device="eth0", timeout=1)
         assert result.kind != DIRECT, f"bound to eth0: {result}"
     daemon.kill()
