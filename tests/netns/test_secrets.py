@@ -3,7 +3,6 @@ import os
 import re
 import time
 
-import client
 import lab as labs
 import product
 import scenes
@@ -129,4 +128,3 @@ def test_keep_logs(lab):
     daemon = ours.up("--proxy-url", proxy.url())
     scenes.finish(ours, daemon)
     assert files() == [], files()
-    assert client
