@@ -118,13 +118,15 @@ TEST(ConfigFile, NoMistakeBringsControlCharactersToATerminal) {
 }
 
 TEST(ConfigFile, LettersBeyondAsciiAreFineInCommentsAndTextsButNotInKeys) {
-  for (const char* letter : {"\u00e9", "\u028a", "\u0416", "\u1690", "\u2042", "\u6f22", "\U0001f600"}) {
+  for (const char* letter :
+       {"\u00e9", "\u028a", "\u0416", "\u1690", "\u2042", "\u6f22", "\U0001f600"}) {
     const std::string text = std::string("# caf") + letter + "\ndns = \"" + letter + "\"\n";
     const auto file = parse_config_file(text, "/c");
     EXPECT_THAT(file.mistakes, IsEmpty()) << letter;
     ASSERT_NE(nullptr, find(file, "dns")) << letter;
     EXPECT_THAT(find(file, "dns")->values, ElementsAre(letter));
-    EXPECT_FALSE(parse_config_file(std::string("mtu") + letter + " = 1400\n", "/c").mistakes.empty());
+    EXPECT_FALSE(
+        parse_config_file(std::string("mtu") + letter + " = 1400\n", "/c").mistakes.empty());
   }
 }
 

@@ -262,13 +262,8 @@ int run_up(UpCommand command, const std::vector<std::string>& warnings) {
     if (!tools) return give_up(launcher, tools.error().message);
     auto reactor = event::Reactor::open();
     if (!reactor) return give_up(launcher, reactor.error().message);
-    Run run{std::move(command.config),
-            std::move(command.sources),
-            std::move(command.options),
-            user,
-            std::move(*decision),
-            std::move(*tools),
-            std::move(*reactor)};
+    Run run{std::move(command.config), std::move(command.sources), std::move(command.options), user,
+            std::move(*decision),      std::move(*tools),          std::move(*reactor)};
     return supervise(run, *place, *signals, launcher, notifier, keep_log);
   }();
   leave_place(*place, keep_log);

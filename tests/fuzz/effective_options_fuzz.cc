@@ -1,5 +1,5 @@
-// What the process that reads the configuration again tells the supervisor: whatever its bytes, they are
-// options or nothing, and options are written to the very same bytes.
+// What the process that reads the configuration again tells the supervisor: whatever its bytes,
+// they are options or nothing, and options are written to the very same bytes.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
