@@ -51,7 +51,7 @@ TEST(CommandLine, UpIsTheDefaultCommandAndDefaultsAreTheReferences) {
     EXPECT_FALSE(config.state_dir_given);
     EXPECT_EQ(config.connect_timeout, milliseconds(10'000));
     EXPECT_TRUE(config.killswitch);
-    EXPECT_TRUE(config.offload);
+    EXPECT_TRUE(config.offload && config.fast_open);
     EXPECT_EQ(config.backend, firewall::Backend::Auto);
     EXPECT_EQ(config.marks, firewall::Marks{});
     EXPECT_EQ(config.table, netlink::kDefaultTable);
@@ -124,6 +124,11 @@ TEST(CommandLine, EveryOptionReachesTheConfig) {
                                        "2",
                                        "--preconnect",
                                        "8",
+                                       "--source-address",
+                                       "192.0.2.5",
+                                       "--source-address",
+                                       "2001:db8::5",
+                                       "--no-fast-open",
                                        "--connect-timeout",
                                        "2.5",
                                        "--memory-budget",
@@ -155,6 +160,8 @@ TEST(CommandLine, EveryOptionReachesTheConfig) {
   EXPECT_TRUE(config.detach && config.verbose && config.dry_run && config.keep_logs);
   EXPECT_EQ(config.workers, 2u);
   EXPECT_EQ(config.preconnect, 8u);
+  EXPECT_EQ(config.source_addresses.size(), 2u);
+  EXPECT_FALSE(config.fast_open);
   EXPECT_EQ(config.connect_timeout, milliseconds(2500));
   EXPECT_EQ(config.memory_budget, 64ull << 20);
   ASSERT_TRUE(config.metrics);

@@ -29,6 +29,8 @@ struct Config {
   std::vector<IpAddress> proxy_ips;      // --proxy-ip: no resolution
   milliseconds connect_timeout{10'000};  // TCP connect and CONNECT reply together, per flow
   unsigned preconnect = 0;               // --preconnect: idle connections to the proxy held ready
+  std::vector<IpAddress> source_addresses;  // --source-address: empty: the kernel chooses
+  bool fast_open = true;                    // --no-fast-open
 
   // Network
   std::string tun_name = "tun0";

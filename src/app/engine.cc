@@ -41,6 +41,7 @@ connect::TunnelOptions tunnel_options(const EngineConfig& config) {
   options.max_tunnels = most_tunnels();
   options.verbose = config.verbose;
   options.preconnect = config.preconnect;
+  options.fast_open = config.fast_open;
   options.first_id = config.first_flow_id;
   options.book = config.book;
   return options;

@@ -32,6 +32,7 @@ struct EngineConfig {
   std::optional<connect::Credentials> credentials;
   milliseconds connect_timeout{10'000};
   unsigned preconnect = 0;
+  bool fast_open = true;
   std::uint64_t memory_budget = 256ull << 20;
   bool verbose = false;
   bool try_proxy = false;  // Ready is said only when the proxy has answered

@@ -37,7 +37,11 @@ const OptionRow kRows[] = {
     {"connect-timeout", Proxy, &UpFlags::connect_timeout, "SECONDS",
      "Longest wait for the proxy to open one connection", kReloads},
     {"preconnect", Proxy, &UpFlags::preconnect, "N",
-     "Connections to the proxy held open ahead of need", kReloads},
+     "Connections to the proxy held open ahead of need, N at most", kReloads},
+    {"source-address", Proxy, &UpFlags::source_address, "IP",
+     "Address of this machine that connections to the proxy come from (repeatable, in turns)"},
+    {"no-fast-open", Proxy, &UpFlags::no_fast_open, "",
+     "Never send the request along with the first packet to the proxy (TCP Fast Open)"},
 
     {"tun-name", Network, &UpFlags::tun_name, "NAME", "Name of the TUN interface", kForDown},
     {"tun-cidr", Network, &UpFlags::tun_cidr, "CIDR",

@@ -50,6 +50,8 @@ struct UpFlags {
   std::vector<std::string> proxy_ip;
   std::string connect_timeout = "10";
   std::string preconnect = "0";
+  std::vector<std::string> source_address;
+  bool no_fast_open = false;
 
   std::string tun_name = "tun0";
   std::string tun_cidr{kDefaultTunCidr};

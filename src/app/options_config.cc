@@ -168,6 +168,7 @@ void read_device(const UpFlags& flags, Config& config, Reader& reader) {
   // a TUN device takes (drivers/net/tun.c).
   reader.take(config.mtu, parse_number(flags.label("mtu"), flags.mtu, 1280, 65535));
   config.offload = !flags.no_offload;
+  config.fast_open = !flags.no_fast_open;
 }
 
 void read_traffic(const UpFlags& flags, Config& config, Reader& reader) {
@@ -178,6 +179,7 @@ void read_traffic(const UpFlags& flags, Config& config, Reader& reader) {
     }
   };
   each("proxy-ip", flags.proxy_ip, config.proxy_ips, parse_unicast);
+  each("source-address", flags.source_address, config.source_addresses, parse_unicast);
   each("dns", flags.dns, config.dns, parse_unicast);
   each("allow-dns", flags.allow_dns, config.dns, parse_unicast);
   each("exclude", flags.exclude, config.exclude, parse_network);

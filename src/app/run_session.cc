@@ -27,6 +27,7 @@
 #include "app/worker_pool.h"
 #include "app/worker_setup.h"
 #include "base/log_record.h"
+#include "connect/proxy_sockets.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -223,11 +224,10 @@ class RunSession final : private WorkerListener {
   std::optional<int> status_;
 };
 
-std::vector<UniqueFd> make_sockets(Family family, unsigned count) {
+std::vector<UniqueFd> make_sockets(connect::ProxySockets& maker, Family family, unsigned count) {
   std::vector<UniqueFd> sockets;
   while (sockets.size() < count) {
-    UniqueFd socket(::socket(family == Family::V4 ? AF_INET : AF_INET6,
-                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    UniqueFd socket = maker.make(family);
     if (!socket) break;  // the worker asks again, or uses the other family
     sockets.push_back(std::move(socket));
   }
@@ -237,10 +237,14 @@ std::vector<UniqueFd> make_sockets(Family family, unsigned count) {
 WorkerSetup make_setup(const Config& config, const SandboxUser& user, int log_fd) {
   const PrivateAddresses addresses;
   WorkerSetup setup = worker_setup(user, log_fd, config.memory_budget);
-  setup.make_sockets = make_sockets;
+  setup.make_sockets = [maker = connect::ProxySockets(config.source_addresses)](
+                           Family family, unsigned count) mutable {
+    return make_sockets(maker, family, count);
+  };
   setup.engine.credentials = config.proxy.credentials;
   setup.engine.connect_timeout = config.connect_timeout;
   setup.engine.preconnect = config.preconnect;
+  setup.engine.fast_open = config.fast_open;
   setup.engine.memory_budget = config.memory_budget;
   setup.engine.verbose = config.verbose;
   setup.engine.names = {{addresses.dns_v4}, addresses.stand_ins, addresses.stand_in_count};

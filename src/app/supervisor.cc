@@ -39,6 +39,7 @@ WorkerSetup worker_setup(Session& session) {
   setup.engine.credentials = config.proxy.credentials;
   setup.engine.connect_timeout = config.connect_timeout;
   setup.engine.preconnect = config.preconnect;
+  setup.engine.fast_open = config.fast_open;
   setup.engine.memory_budget = config.memory_budget;
   setup.engine.verbose = config.verbose;
   return setup;
@@ -61,6 +62,7 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
                  {[this](int, std::string_view name) { note_step(name); },
                   [this](int number, std::string_view name) { return after(number, name); },
                   [this](const std::string& sentence) { warn(sentence); }}),
+      proxy_sockets_(session_.config.source_addresses),
       pool_(reactor, worker_setup(session_), *this),
       reader_(reactor),
       signal_handler_([this](std::uint32_t) { on_signal(); }),

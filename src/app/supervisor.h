@@ -24,6 +24,7 @@
 #include "app/start_report.h"
 #include "app/state_dir.h"
 #include "app/worker_pool.h"
+#include "connect/proxy_sockets.h"
 #include "event/reactor.h"
 #include "netlink/routing.h"
 
@@ -125,6 +126,7 @@ class Supervisor final : private WorkerListener {
   const Notifier& notifier_;
   ProxyHealth health_;
   Lifecycle lifecycle_;
+  connect::ProxySockets proxy_sockets_;
   std::unique_ptr<netlink::Monitor> monitor_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Beacon> beacon_;

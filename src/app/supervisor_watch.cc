@@ -290,8 +290,7 @@ std::vector<UniqueFd> Supervisor::make_sockets(Family family, unsigned count) {
   const std::uint32_t mark = lifecycle_.plan().policy.marks.bypass;
   std::vector<UniqueFd> sockets;
   while (sockets.size() < count) {
-    UniqueFd socket(::socket(family == Family::V4 ? AF_INET : AF_INET6,
-                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    UniqueFd socket = proxy_sockets_.make(family);
     // EMFILE, ENFILE, ENOBUFS, ENOMEM: the worker asks again; EAFNOSUPPORT: it uses the other one.
     if (!socket) break;
     if (::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) break;
