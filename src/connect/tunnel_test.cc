@@ -224,6 +224,41 @@ TEST_F(TunnelTest, ASlowApplicationStopsTheReading) {
   EXPECT_EQ(flow.to_app, sent);
 }
 
+TEST_F(TunnelTest, GreedyConnectionsReadInTurns) {
+  constexpr int kFlows = 4;
+  std::vector<std::unique_ptr<FakeFlow>> flows;
+  std::vector<UniqueFd> peers;
+  const std::string piece(1 << 20, 'x');
+  const auto fill = [&] {
+    for (const auto& peer : peers)
+      ::send(peer.get(), piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  };
+  for (int i = 0; i < kFlows; ++i) {
+    flows.push_back(std::make_unique<FakeFlow>(kKey));
+    FakeFlow& one = *flows.back();
+    one.room = 64 << 20;
+    table->on_syn(one);
+    ASSERT_TRUE(until([&] { return proxy.accept(); }));
+    ASSERT_TRUE(until([&] { return !proxy.read().empty(); }));
+    proxy.write(kOk);
+    ASSERT_TRUE(until([&] { return one.accepted; }));
+    one.establish();
+    peers.push_back(std::move(proxy.peer));
+  }
+  fill();
+  std::uint64_t most = 0;
+  for (int i = 0; i < 200; ++i) {
+    fill();
+    const std::uint64_t before = table->counters().bytes_down;
+    reactor.turn(Duration::zero());
+    table->end_of_turn();
+    if (i > 20) most = std::max(most, table->counters().bytes_down - before);
+  }
+  EXPECT_LE(most, 1U << 20) << "a turn is as long as the number of greedy connections";
+  for (const auto& one : flows) EXPECT_GT(one->to_app.size(), 1U << 20);
+  table.reset();
+}
+
 TEST_F(TunnelTest, ASlowServerLeavesBytesWithTheFlow) {
   open();
   const std::string bytes(16 << 20, 'y');
