@@ -3,6 +3,8 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export top
+# ccache, where there is one, answers for the same sources in another folder too.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
 
 say() { printf '== %s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -28,6 +30,11 @@ jobs() {
   [ "${memory:-0}" -ge 1 ] || memory=1
   [ "$cores" -le "$memory" ] || cores=$memory
   printf '%s\n' "$cores"
+}
+
+# Tests at once: most of a test's time is waiting (a retry, a time-out, a proxy), not computing.
+test_jobs() {
+  printf '%s\n' "${PROXYVPN_JOBS:-$(($(jobs) * 2))}"
 }
 
 # configure_and_build PRESET [cmake options ...] [-- targets ...]: quiet while all is well.
@@ -67,7 +74,7 @@ run_ctest_over() {
   shift
   mkdir -p "$all"
   printf 'subdirs(%s)\n' "${presets[*]}" >"$all/CTestTestfile.cmake"
-  exec ctest --test-dir "$all" --output-on-failure --no-tests=error --parallel "$(jobs)" "$@"
+  exec ctest --test-dir "$all" --output-on-failure --no-tests=error --parallel "$(test_jobs)" "$@"
 }
 
 # build_release TARGET ...: under sudo the compilers run as the owner of the tree, so that what he

@@ -5,7 +5,8 @@
 #
 #   scripts/test.sh [ctest options ...]        e.g. scripts/test.sh -R fuzz
 #
-# PROXYVPN_JOBS=N            compilers and tests at once (default: cores, bounded by memory)
+# PROXYVPN_JOBS=N            compilers, and tests, at once (default: one compiler for each core, as far as
+#                            the memory goes, and two tests)
 # PROXYVPN_FUZZ_SECONDS=N    seconds per fuzz target (default 5)
 # PROXYVPN_NO_BOOTSTRAP=1    leave the package manager alone
 set -euo pipefail
