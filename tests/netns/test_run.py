@@ -218,13 +218,15 @@ class Terminal:
 
 
 # One process: a shell that is stopped between vfork(2) and exec of a child never reports that it stopped, here as anywhere.
+# With write(2): a handler may not print() while print() is at work.
 WAITS = """import os,signal,time
+def say(*words): os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 def interrupted(*_):
-  print("got INT", flush=True)
+  say("got INT")
   os._exit(5)
 signal.signal(signal.SIGINT, interrupted)
-signal.signal(signal.SIGWINCH, lambda *_: print(*os.get_terminal_size()[::-1], flush=True))
-print("started", flush=True)
+signal.signal(signal.SIGWINCH, lambda *_: say(*os.get_terminal_size()[::-1]))
+say("started")
 while True: time.sleep(0.05)"""
 
 
