@@ -249,6 +249,12 @@ void wipe_secrets(Sources& sources) {
   if (sources.proxy_url) wipe(*sources.proxy_url);
 }
 
+void wipe_secrets(Config& config, EffectiveOptions& options, Sources& sources) {
+  config.proxy.credentials.reset();
+  options.proxy.credentials.reset();
+  wipe_secrets(sources);
+}
+
 void wipe_secrets(Loaded& loaded) {
   for (auto& file : loaded.files) {
     for (auto& value : file.values) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/config_file.h"
+#include "app/effective_options.h"
 #include "app/options.h"
 #include "base/error.h"
 
@@ -51,6 +52,7 @@ Judgement judge_sources(const Sources& sources, JudgeWhat what = {}, UpFlags* me
 // Overwrites the secrets in it.
 void wipe_secrets(UpFlags& flags);
 void wipe_secrets(Sources& sources);
+void wipe_secrets(Config& config, EffectiveOptions& options, Sources& sources);
 void wipe_secrets(Loaded& loaded);
 
 }  // namespace proxyvpn::app

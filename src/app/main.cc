@@ -8,7 +8,6 @@
 #include "app/cli.h"
 #include "app/down.h"
 #include "app/session.h"
-#include "base/scrub.h"
 
 extern char** environ;
 
@@ -44,7 +43,6 @@ int run(CommandLine command_line) {
 }  // namespace proxyvpn::app
 
 int main(int argc, char** argv) {
-  proxyvpn::scrub_freed_memory(true);
   try {
     auto parsed = proxyvpn::app::parse_command_line(argc, argv, environ);
     std::fputs(parsed.output.c_str(), stdout);

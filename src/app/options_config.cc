@@ -168,7 +168,6 @@ void read_device(const UpFlags& flags, Config& config, Reader& reader) {
   // a TUN device takes (drivers/net/tun.c).
   reader.take(config.mtu, parse_number(flags.label("mtu"), flags.mtu, 1280, 65535));
   config.offload = !flags.no_offload;
-  config.fast_open = !flags.no_fast_open;
 }
 
 void read_traffic(const UpFlags& flags, Config& config, Reader& reader) {
@@ -247,6 +246,7 @@ void read_general(const UpFlags& flags, Config& config, Reader& reader) {
               parse_duration(flags.label("connect-timeout"), flags.connect_timeout, 100ms, 600s));
   reader.take(config.preconnect,
               parse_number(flags.label("preconnect"), flags.preconnect, 0, 1024));
+  config.fast_open = !flags.no_fast_open;
   reader.take(config.workers, parse_number(flags.label("workers"), flags.workers, 0, 64));
   reader.take(config.memory_budget, parse_size(flags.label("memory-budget"), flags.memory_budget,
                                                8ull << 20, 64ull << 30));

@@ -236,17 +236,11 @@ std::vector<UniqueFd> make_sockets(connect::ProxySockets& maker, Family family, 
 
 WorkerSetup make_setup(const Config& config, const SandboxUser& user, int log_fd) {
   const PrivateAddresses addresses;
-  WorkerSetup setup = worker_setup(user, log_fd, config.memory_budget);
+  WorkerSetup setup = worker_setup(config, user, log_fd);
   setup.make_sockets = [maker = connect::ProxySockets(config.source_addresses)](
                            Family family, unsigned count) mutable {
     return make_sockets(maker, family, count);
   };
-  setup.engine.credentials = config.proxy.credentials;
-  setup.engine.connect_timeout = config.connect_timeout;
-  setup.engine.preconnect = config.preconnect;
-  setup.engine.fast_open = config.fast_open;
-  setup.engine.memory_budget = config.memory_budget;
-  setup.engine.verbose = config.verbose;
   setup.engine.names = {{addresses.dns_v4}, addresses.stand_ins, addresses.stand_in_count};
   return setup;
 }

@@ -8,14 +8,7 @@
 #include <memory>
 #include <string>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PROXYVPN_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define PROXYVPN_SANITIZED 1
-#endif
+#include "base/sanitizers.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -54,7 +47,7 @@ constexpr AllowedCall kCalls[] = {
     {CALL(getpid), "abort"},
     {CALL(gettid), "abort"},
     {CALL(restart_syscall), "a wait that was interrupted by a stop (SIGSTOP, the freezer) goes on"},
-#ifdef PROXYVPN_SANITIZED
+#ifdef PROXYVPN_ADDRESS_SANITIZER
     {CALL(futex), "sanitizer: locks"},
     {CALL(sched_yield), "sanitizer: locks"},
     {CALL(mremap), "sanitizer: realloc of large blocks"},

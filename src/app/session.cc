@@ -112,11 +112,7 @@ struct Run {
 };
 
 // For a child that need not know how the proxy is told who we are.
-void forget_secrets(Run& run) {
-  run.config.proxy.credentials.reset();
-  run.options.proxy.credentials.reset();
-  wipe_secrets(run.sources);
-}
+void forget_secrets(Run& run) { wipe_secrets(run.config, run.options, run.sources); }
 
 MetricsPort::Setup metrics_setup(Run& run, UniqueFd listener) {
   MetricsPort::Setup setup;
@@ -149,7 +145,7 @@ Session make_session(Run& run, RunLog& log) {
   session.options = std::move(run.options);
   session.plan = run.decision.plan;
   session.proxies = run.decision.proxies;
-  session.workers = worker_setup(run.user, log.fd(), run.config.memory_budget);
+  session.workers = worker_setup(run.config, run.user, log.fd());
   session.on_tick = [&log] {
     log.trim();
     log::flush_suppressed();

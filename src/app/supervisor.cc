@@ -33,18 +33,6 @@ std::string signal_name(int signal) {
   return name ? "SIG" + std::string(name) : "signal " + std::to_string(signal);
 }
 
-WorkerSetup worker_setup(Session& session) {
-  WorkerSetup setup = std::move(session.workers);
-  const Config& config = session.config;
-  setup.engine.credentials = config.proxy.credentials;
-  setup.engine.connect_timeout = config.connect_timeout;
-  setup.engine.preconnect = config.preconnect;
-  setup.engine.fast_open = config.fast_open;
-  setup.engine.memory_budget = config.memory_budget;
-  setup.engine.verbose = config.verbose;
-  return setup;
-}
-
 }  // namespace
 
 Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& tools, Session session,
@@ -63,7 +51,7 @@ Supervisor::Supervisor(event::Reactor& reactor, Signals& signals, HostTools& too
                   [this](int number, std::string_view name) { return after(number, name); },
                   [this](const std::string& sentence) { warn(sentence); }}),
       proxy_sockets_(session_.config.source_addresses),
-      pool_(reactor, worker_setup(session_), *this),
+      pool_(reactor, std::move(session_.workers), *this),
       reader_(reactor),
       signal_handler_([this](std::uint32_t) { on_signal(); }),
       network_handler_([this](std::uint32_t) { on_network(); }),
@@ -120,9 +108,7 @@ int Supervisor::run() {
     auto& setup = *session_.metrics;
     setup.status = [this] { return full_status(); };
     setup.forget = [this, more = std::move(setup.forget)] {
-      session_.config.proxy.credentials.reset();
-      session_.options.proxy.credentials.reset();
-      wipe_secrets(session_.sources);
+      wipe_secrets(session_.config, session_.options, session_.sources);
       pool_.forget_credentials();
       if (more) more();
     };

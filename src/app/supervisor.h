@@ -37,7 +37,7 @@ struct Session {
   EffectiveOptions options;  // as texts
   HostPlan plan;
   std::vector<Endpoint> proxies;  // in order of preference
-  WorkerSetup workers;            // how a worker runs and is confined; the rest is filled in
+  WorkerSetup workers;            // how a worker runs and is confined, and what it works with
   // The plan for these proxies on the machine as it is now.
   std::function<Result<HostPlan>(const Config& config, const std::vector<Endpoint>& proxies)>
       replan;

@@ -10,14 +10,7 @@
 #include <vector>
 
 #include "app/engine.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
+#include "base/sanitizers.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -37,43 +30,46 @@ std::uint64_t data_limit([[maybe_unused]] std::uint64_t memory_budget) {
 #endif
 }
 
-}  // namespace
-
-WorkerSetup worker_setup(const SandboxUser& user, int log_fd, std::uint64_t memory_budget) {
-  WorkerSetup setup;
-  setup.log_fd = log_fd;
-  setup.run = [](EngineConfig config) { return run_engine(std::move(config)); };
-  setup.enter_sandbox = [user, limit = data_limit(memory_budget),
-                         parent = ::getpid()](std::span<const int> keep) {
-    std::vector<int> all(keep.begin(), keep.end());
-#ifdef PROXYVPN_ADDRESS_SANITIZER
-    all.push_back(STDERR_FILENO);  // its reports
-#endif
-    SandboxOptions options;
-    options.keep = all;
-    options.user = user;
-    options.parent = parent;
-    options.data_limit = limit;
-    return enter_sandbox(options);
-  };
-  return setup;
+SandboxOptions child_of_ours(const SandboxUser& user, std::uint64_t memory_budget) {
+  SandboxOptions options;
+  options.user = user;
+  options.parent = ::getpid();
+  options.data_limit = data_limit(memory_budget);
+  return options;
 }
 
-std::function<Result<>(std::span<const int> keep)> metrics_sandbox(const SandboxUser& user) {
-  return [user, limit = data_limit(0), parent = ::getpid()](std::span<const int> keep) {
+EnterSandbox sandbox(SandboxOptions options) {
+  return [options](std::span<const int> keep) mutable {
     std::vector<int> all(keep.begin(), keep.end());
 #ifdef PROXYVPN_ADDRESS_SANITIZER
     all.push_back(STDERR_FILENO);  // its reports
 #endif
-    SandboxOptions options;
     options.keep = all;
-    options.user = user;
-    options.parent = parent;
-    options.raise_descriptor_limit = false;
-    options.data_limit = limit;
-    options.serves = true;
     return enter_sandbox(options);
   };
+}
+
+}  // namespace
+
+EnterSandbox metrics_sandbox(const SandboxUser& user) {
+  SandboxOptions options = child_of_ours(user, 0);
+  options.raise_descriptor_limit = false;
+  options.serves = true;
+  return sandbox(options);
+}
+
+WorkerSetup worker_setup(const Config& config, const SandboxUser& user, int log_fd) {
+  WorkerSetup setup;
+  setup.log_fd = log_fd;
+  setup.run = [](EngineConfig engine) { return run_engine(std::move(engine)); };
+  setup.enter_sandbox = sandbox(child_of_ours(user, config.memory_budget));
+  setup.engine.credentials = config.proxy.credentials;
+  setup.engine.connect_timeout = config.connect_timeout;
+  setup.engine.preconnect = config.preconnect;
+  setup.engine.fast_open = config.fast_open;
+  setup.engine.memory_budget = config.memory_budget;
+  setup.engine.verbose = config.verbose;
+  return setup;
 }
 
 void forbid_core_dumps() {

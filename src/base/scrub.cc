@@ -6,13 +6,7 @@
 #include <cstring>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define PROXYVPN_ADDRESS_SANITIZER
-#endif
+#include "base/sanitizers.h"
 
 #ifdef PROXYVPN_ADDRESS_SANITIZER
 
