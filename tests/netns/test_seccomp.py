@@ -30,7 +30,7 @@ UNSEEN = {
 def listed():
     with open(SOURCE, encoding="utf-8") as file:
         text = file.read()
-    text = re.sub(r"#ifdef PROXYVPN_SANITIZED\n    \{.*?#endif", "", text, flags=re.DOTALL)
+    text = re.sub(r"#ifdef PROXYVPN_ADDRESS_SANITIZER\n    \{.*?#endif", "", text, flags=re.DOTALL)
     return set(re.findall(r"^    \{CALL\((\w+)\)", text, re.MULTILINE))
 
 
