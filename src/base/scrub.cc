@@ -1,9 +1,6 @@
 #include "base/scrub.h"
 
-#include <malloc.h>
-
 #include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "base/sanitizers.h"
@@ -31,10 +28,8 @@ void scrub_freed_memory(bool on) noexcept { scrubs = on; }
 }  // namespace proxyvpn
 
 // Every other form of delete but the aligned ones ends here, as the library defines them.
-void operator delete(void* memory) noexcept {
-  if (proxyvpn::scrubs && memory != nullptr) {
-    ::explicit_bzero(memory, ::malloc_usable_size(memory));
-  }
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  if (proxyvpn::scrubs && memory != nullptr) proxyvpn::overwrite_allocation(memory);
   std::free(memory);
 }
 
