@@ -9,7 +9,7 @@ namespace proxyvpn::stack {
 namespace {
 
 constexpr std::size_t kReadAhead = std::size_t{64} * 1024;  // bytes queued beyond the peer's window
-constexpr std::size_t kMostInFlight = 1 << 20;  // bytes queued and on their way to an application
+constexpr std::size_t kMostInFlight = 2 << 20;  // bytes queued and on their way to an application
 constexpr std::size_t kSmallestRoom =
     std::size_t{8} * 1024;                   // don't wake for less while bytes are in flight
 constexpr std::size_t kWriteLimit = 0xffff;  // tcp_write() takes a u16_t
@@ -67,12 +67,19 @@ void LwipFlow::consume(std::size_t n) noexcept {
 void LwipFlow::open_window(std::size_t consumed) noexcept {
   if (fin_received_) return;  // nothing more comes
   grown_after_ += static_cast<std::uint32_t>(consumed);
+  stack_.uploads_.count(upload_, consumed, stack_.timers_.now());
+  const std::uint32_t limit = stack_.window_limit();
   // A window's worth has passed: twice the window may pass as well, as long as the budget lasts.
-  if (grown_after_ >= window_ && window_ < stack_.limits_.largest_window &&
-      stack_.grow_window(window_)) {
+  if (grown_after_ >= window_ && window_ * 2 <= limit && stack_.grow_window(window_)) {
     granted_ += window_;
     window_ *= 2;
     grown_after_ = 0;
+  }
+  // More flows upload than when it grew: room for all of them.
+  while (granted_ > 0 && window_ > limit) {
+    window_ /= 2;
+    granted_ -= window_;
+    stack_.granted_ -= window_;
   }
   // Never below what was announced (RFC 9293 3.8.6: do not shrink the window).
   const std::uint32_t announced = pcb_->rcv_ann_right_edge - pcb_->rcv_nxt;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "stack/buffers.h"
 #include "stack/tcp_flow.h"
+#include "stack/upload_share.h"
 
 namespace proxyvpn::stack {
 
@@ -83,6 +84,7 @@ class LwipFlow final : public TcpFlow {
   std::uint32_t window_ = 0;   // receive window: what may be queued here and be on its way together
   std::uint32_t granted_ = 0;  // part of it that counts against the memory budget
   std::uint32_t grown_after_ = 0;  // bytes consumed since the window last grew
+  UploadShare::Member upload_;
   std::uint32_t held_isn_ = 0;
   std::uint32_t busy_index_ = kNotBusy;
   std::uint32_t time_wait_index_ = 0;

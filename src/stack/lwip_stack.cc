@@ -59,6 +59,7 @@ LwipStack::LwipStack(tun::PacketIo& io, FlowAcceptor& acceptor, event::TimerQueu
       limits_(limits),
       offloads_(io.offloads()),
       table_(HashSeed{random_bits(), random_bits()}),
+      uploads_(limits.shared_window),
       tick_timer_([this] { tick(); }),
       time_wait_timer_([this] { expire_time_wait(); }),
       last_tick_(timers.now()) {

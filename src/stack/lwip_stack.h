@@ -4,6 +4,7 @@
 // lwIP's own lists would make every packet O(flows). Instead each call into lwIP sees a list of
 // one: enter() puts this flow's pcb at the head of lwIP's (otherwise empty) list, leave() takes it
 // back. Demultiplexing is our FlowTable; timers visit only flows that have something pending.
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <unordered_set>
@@ -13,6 +14,7 @@
 #include "stack/flow_table.h"
 #include "stack/lwip_flow.h"
 #include "stack/tcp_stack.h"
+#include "stack/upload_share.h"
 #include "tun/ip_packet.h"
 
 namespace proxyvpn::stack {
@@ -86,6 +88,10 @@ class LwipStack final : public TcpStack {
   void tick() noexcept;
   void expire_time_wait() noexcept;
   [[nodiscard]] bool grow_window(std::uint32_t by) noexcept;
+  // How large a flow's window may be now, beyond its base.
+  [[nodiscard]] std::uint32_t window_limit() const noexcept {
+    return std::min(limits_.largest_window, uploads_.each());
+  }
 
   static LwipStack* the_stack;
   tun::PacketIo& io_;
@@ -98,6 +104,7 @@ class LwipStack final : public TcpStack {
   FramePool frames_;
   ChunkPool chunks_;
   FlowTable table_;
+  UploadShare uploads_;
   netif interface_{};
   tcp_pcb_listen* listener_ = nullptr;
   LwipFlow* current_ = nullptr;   // whose pcb lwIP sees now

@@ -573,7 +573,38 @@ TEST_F(LwipStackTest, AWindowGrowsWithUse) {
     run();
     while (const auto s = peer.take()) window = s->window * 64U;
   }
-  EXPECT_GT(window, 1U << 20);
+  EXPECT_GT(window, 400U << 10);
+  EXPECT_LE(window, 512U << 10);
+}
+
+TEST_F(LwipStackTest, FlowsThatUploadAtOnceShareTheirWindows) {
+  std::vector<std::unique_ptr<TcpPeer>> peers;
+  std::vector<std::uint32_t> windows(16, 0);
+  for (std::uint16_t i = 0; i < 16; ++i) {
+    auto key = kV4;
+    key.source.port = static_cast<std::uint16_t>(key.source.port + i);
+    peers.push_back(std::make_unique<TcpPeer>(io, key));
+    open(*peers.back());
+  }
+  const auto upload = [&](std::size_t flows, int turns) {
+    for (int turn = 0; turn < turns; ++turn) {
+      for (std::size_t i = 0; i < flows; ++i) {
+        peers[i]->data(pattern(14600));
+        run();
+        while (const auto s = peers[i]->take()) windows[i] = s->window * 64U;
+      }
+      pass(milliseconds(10));
+    }
+  };
+  upload(1, 300);
+  EXPECT_GT(windows[0], 400U << 10) << "alone";
+  upload(16, 300);
+  for (std::size_t i = 0; i < 16; ++i) {
+    EXPECT_LE(windows[i], 65535U) << i;
+    EXPECT_GE(windows[i], 30000U) << i << ": none starves";
+  }
+  upload(1, 300);
+  EXPECT_GT(windows[0], 400U << 10) << "alone again";
 }
 
 TEST_F(LwipStackTest, ABatchGetsOneAcknowledgementWithTheWindowAfterIt) {

@@ -13,7 +13,8 @@ struct StackLimits {
   std::uint32_t base_window = 65535;           // receive window of a new flow
   std::uint32_t crowded_window = 16384;        // the same when there are more than `crowd` flows
   std::size_t crowd = 2048;
-  std::uint32_t largest_window = 2 << 20;  // a flow's window grows up to this with use
+  std::uint32_t largest_window = 512 << 10;  // a flow's window grows up to this with use
+  std::uint32_t shared_window = 1 << 20;     // grown windows of flows that upload at once, together
 };
 
 struct StackCounters {
