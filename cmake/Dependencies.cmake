@@ -25,6 +25,7 @@ macro(need_header header package)
 endmacro()
 
 need_module(LIBNL libnl-3.0 libnl-3-dev)
+need_module(LIBNL_ROUTE libnl-route-3.0 libnl-route-3-dev)
 need_module(LIBNFTNL libnftnl libnftnl-dev)
 need_module(LIBMNL libmnl libmnl-dev)
 need_module(LIBCAP libcap libcap-dev)

@@ -21,7 +21,7 @@ packages() {
   case $1-$2 in
     apt-build)
       echo g++ make cmake ninja-build pkg-config ca-certificates xz-utils libcap2-bin \
-        libnl-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
+        libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libcap-dev libseccomp-dev nettle-dev \
         libexpected-dev libcli11-dev libhttp-parser-dev libtomlplusplus-dev nlohmann-json3-dev \
         libncurses-dev prometheus-cpp-dev
       ;;

@@ -7,13 +7,31 @@
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/link/inet.h>
+#include <netlink/route/link/inet6.h>
 
 #include <cerrno>
+#include <memory>
 
 #include "base/unique_fd.h"
 
 namespace proxyvpn::netlink {
 namespace {
+
+struct FreeLink {
+  void operator()(rtnl_link* link) const noexcept { rtnl_link_put(link); }
+};
+struct FreeAddress {
+  void operator()(rtnl_addr* address) const noexcept { rtnl_addr_put(address); }
+};
+struct FreePlainAddress {
+  void operator()(nl_addr* address) const noexcept { nl_addr_put(address); }
+};
+using LinkHandle = std::unique_ptr<rtnl_link, FreeLink>;
+using AddressHandle = std::unique_ptr<rtnl_addr, FreeAddress>;
+using PlainAddress = std::unique_ptr<nl_addr, FreePlainAddress>;
 
 constexpr std::uint32_t kLoose = 2;  // rp_filter: any source that has a route at all
 
@@ -44,32 +62,50 @@ bool without_ipv6(const Error& error) {
   return error.sys_errno == EAFNOSUPPORT || error.sys_errno == EOPNOTSUPP;
 }
 
+Error no_memory(const std::string& doing) { return {Code::System, ENOMEM, doing + ": out of memory"}; }
+
+LinkHandle link_of(std::uint32_t index) {
+  LinkHandle link(rtnl_link_alloc());
+  if (link) rtnl_link_set_ifindex(link.get(), static_cast<int>(index));
+  return link;
+}
+
+// Sends what libnl-route made of a request.
+Result<> send_built(NetlinkSocket& socket, int built, nl_msg* raw, const std::string& doing) {
+  if (built < 0) return fail(Code::System, doing + ": " + nl_geterror(built));
+  Message message(raw);
+  return socket.request(message, doing);
+}
+
+Result<> change(NetlinkSocket& socket, std::uint32_t index, const LinkHandle& changes,
+                const std::string& doing) {
+  const LinkHandle link = link_of(index);
+  if (!link || !changes) return tl::unexpected(no_memory(doing));
+  nl_msg* message = nullptr;
+  const int built = rtnl_link_build_change_request(link.get(), changes.get(), 0, &message);
+  return send_built(socket, built, message, doing);
+}
+
 Result<> set_up_ipv4(NetlinkSocket& socket, const LinkSetup& setup, std::uint32_t index) {
-  Message message(RTM_NEWLINK, 0);
-  message.header(link_header(index))
-      .put_string(IFLA_IFALIAS, kLinkAlias)
-      .put_u32(IFLA_MTU, setup.mtu)
-      .put_u32(IFLA_TXQLEN, setup.tx_queue_length)
-      .nest(IFLA_AF_SPEC, [](Message& families) {
-        families.nest(AF_INET, [](Message& inet) {
-          inet.nest(IFLA_INET_CONF,
-                    [](Message& conf) { conf.put_u32(IPV4_DEVCONF_RP_FILTER, kLoose); });
-        });
-      });
-  return socket.request(message, "ip link set dev " + setup.name + " alias " + kLinkAlias +
-                                     " mtu " + std::to_string(setup.mtu) + " txqueuelen " +
-                                     std::to_string(setup.tx_queue_length) + ", rp_filter 2");
+  const LinkHandle changes(rtnl_link_alloc());
+  if (changes) {
+    rtnl_link_set_ifalias(changes.get(), kLinkAlias);
+    rtnl_link_set_mtu(changes.get(), setup.mtu);
+    rtnl_link_set_txqlen(changes.get(), setup.tx_queue_length);
+    rtnl_link_inet_set_conf(changes.get(), IPV4_DEVCONF_RP_FILTER, kLoose);
+  }
+  return change(socket, index, changes,
+                "ip link set dev " + setup.name + " alias " + kLinkAlias + " mtu " +
+                    std::to_string(setup.mtu) + " txqueuelen " +
+                    std::to_string(setup.tx_queue_length) + ", rp_filter 2");
 }
 
 // No link-local address, no router solicitations into the tunnel.
 Result<> set_up_ipv6(NetlinkSocket& socket, const LinkSetup& setup, std::uint32_t index) {
-  Message message(RTM_NEWLINK, 0);
-  message.header(link_header(index)).nest(IFLA_AF_SPEC, [](Message& families) {
-    families.nest(AF_INET6, [](Message& inet6) {
-      inet6.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-    });
-  });
-  auto result = socket.request(message, "ip link set dev " + setup.name + " addrgenmode none");
+  const LinkHandle changes(rtnl_link_alloc());
+  if (changes) rtnl_link_inet6_set_addr_gen_mode(changes.get(), IN6_ADDR_GEN_MODE_NONE);
+  auto result =
+      change(socket, index, changes, "ip link set dev " + setup.name + " addrgenmode none");
   if (!result && without_ipv6(result.error())) return {};
   // Netlink has no place for accept_ra. It is a second lock only: no one but us writes packets into
   // the device, so a read-only /proc is no reason to fail.
@@ -81,17 +117,21 @@ Result<> set_up_ipv6(NetlinkSocket& socket, const LinkSetup& setup, std::uint32_
 
 Result<> add_address(NetlinkSocket& socket, const Cidr& cidr, const std::string& device,
                      std::uint32_t index) {
-  ifaddrmsg header{};
-  header.ifa_family = static_cast<std::uint8_t>(cidr.address.af());
-  header.ifa_prefixlen = static_cast<std::uint8_t>(cidr.prefix);
-  header.ifa_flags = cidr.address.is_v6() ? IFA_F_NODAD : 0;  // usable at once
-  header.ifa_index = index;
-  Message message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
-  message.header(header)
-      .put_bytes(IFA_LOCAL, cidr.address.bytes())
-      .put_bytes(IFA_ADDRESS, cidr.address.bytes())
-      .put_u8(IFA_PROTO, kProtocolId);  // Linux 5.18; older kernels pass over it
-  auto result = socket.request(message, "ip address add " + to_string(cidr) + " dev " + device);
+  const std::string doing = "ip address add " + to_string(cidr) + " dev " + device;
+  const auto bytes = cidr.address.bytes();
+  const PlainAddress plain(nl_addr_build(cidr.address.af(), bytes.data(), bytes.size()));
+  const AddressHandle address(rtnl_addr_alloc());
+  if (!plain || !address) return tl::unexpected(no_memory(doing));
+  rtnl_addr_set_ifindex(address.get(), static_cast<int>(index));
+  rtnl_addr_set_local(address.get(), plain.get());
+  rtnl_addr_set_prefixlen(address.get(), static_cast<int>(cidr.prefix));
+  if (cidr.address.is_v6()) rtnl_addr_set_flags(address.get(), IFA_F_NODAD);  // usable at once
+  nl_msg* raw = nullptr;
+  const int built = rtnl_addr_build_add_request(address.get(), NLM_F_CREATE | NLM_F_REPLACE, &raw);
+  if (built < 0) return fail(Code::System, doing + ": " + nl_geterror(built));
+  Message message(raw);
+  message.put_u8(IFA_PROTO, kProtocolId);  // Linux 5.18; older kernels pass over it
+  auto result = socket.request(message, doing);
   if (!result && result.error().sys_errno == EEXIST) return {};
   // EACCES: net.ipv6.conf.<device>.disable_ipv6. Want of a capability is EPERM.
   if (!result && cidr.address.is_v6() &&
@@ -102,12 +142,9 @@ Result<> add_address(NetlinkSocket& socket, const Cidr& cidr, const std::string&
 }
 
 Result<> bring_up(NetlinkSocket& socket, const std::string& name, std::uint32_t index) {
-  ifinfomsg header = link_header(index);
-  header.ifi_flags = IFF_UP;
-  header.ifi_change = IFF_UP;
-  Message message(RTM_NEWLINK, 0);
-  message.header(header);
-  return socket.request(message, "ip link set dev " + name + " up");
+  const LinkHandle changes(rtnl_link_alloc());
+  if (changes) rtnl_link_set_flags(changes.get(), IFF_UP);
+  return change(socket, index, changes, "ip link set dev " + name + " up");
 }
 
 }  // namespace
@@ -203,9 +240,12 @@ Result<> remove_our_tun(NetlinkSocket& socket, const std::string& name) {
     return fail(Code::Exists, "ip link del dev " + name + ": this device is not proxyvpn's (" +
                                   ((*link)->is_tun ? "a TUN device" : "no TUN device") +
                                   ", alias \"" + (*link)->alias + "\"); it is left alone");
-  Message message(RTM_DELLINK, 0);
-  message.header(link_header((*link)->info.index));
-  auto result = socket.request(message, "ip link del dev " + name);
+  const std::string doing = "ip link del dev " + name;
+  const LinkHandle handle = link_of((*link)->info.index);
+  if (!handle) return tl::unexpected(no_memory(doing));
+  nl_msg* message = nullptr;
+  const int built = rtnl_link_build_delete_request(handle.get(), &message);
+  auto result = send_built(socket, built, message, doing);
   if (!result && result.error().code == Code::NotFound) return {};
   return result;
 }

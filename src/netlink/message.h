@@ -26,6 +26,8 @@ class Message {
   Message(int type, int flags) : message_(nlmsg_alloc_simple(type, flags)) {
     if (!message_) ok_ = false;
   }
+  // What a function of libnl-route built; null: it had no memory. Takes ownership.
+  explicit Message(nl_msg* built) : message_(built), ok_(built != nullptr) {}
   // A copy of a message that the kernel sent, to be sent back with another type.
   Message(const nlmsghdr* from, int type, int flags)
       : message_(nlmsg_convert(const_cast<nlmsghdr*>(from))) {
