@@ -73,8 +73,7 @@ void check_trials(const DoctorFacts& facts, Checks& checks) {
   }
   check_trial(facts, kTrialNftables, "nftables", "the kernel takes the whole rule set",
               "the kernel does not take the rule set",
-              "load nf_tables and its modules (sudo modprobe nf_tables nft_ct nft_reject_inet), or "
-              "install nft or iptables",
+              kPacketFilterAdvice,
               CheckState::Fail, checks);
   check_table_owner(facts, checks);
   check_trial(facts, kTrialEgress, "nftables-egress", "--egress-guard can be used",

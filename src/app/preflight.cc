@@ -107,7 +107,7 @@ void check_firewall(const Config& config, const HostFacts& facts, Checks& checks
     checks.add({"firewall",
                 blocking(config),
                 "no packet filter can be used: " + facts.firewall_error->message,
-                {}});
+                kPacketFilterAdvice});
   }
 }
 
@@ -164,7 +164,10 @@ Findings preflight(const Config& config, const HostFacts& facts) {
     checks.fail("network",
                 "the machine's network cannot be looked at: " + facts.network_error->message);
   } else {
-    check_free(config, facts, checks);
+    // Another daemon's device and table are no reason to choose other names: it has to go.
+    const bool another =
+        facts.other_instance || facts.firewall_presence == firewall::Presence::Owned;
+    if (!another) check_free(config, facts, checks);
     check_network(config, facts, checks);
   }
   check_resolvers(config, facts, checks);

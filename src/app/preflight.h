@@ -11,6 +11,11 @@
 
 namespace proxyvpn::app {
 
+// What to do where nothing sets rules.
+inline constexpr const char* kPacketFilterAdvice =
+    "load nf_tables and its modules (sudo modprobe nf_tables nft_ct nft_reject_inet), or install nft or "
+    "iptables";
+
 struct Findings {
   std::vector<std::string> errors;    // `up` must not go on
   std::vector<std::string> warnings;  // it may, and the person should know

@@ -115,7 +115,7 @@ const std::vector<Case>& error_cases() {
        [](Config&, HostFacts& f) {
          f.firewall_error = Error{Code::Unsupported, 0, "the kernel has no nf_tables"};
        },
-       {"no packet filter can be used: the kernel has no nf_tables"}},
+       {"no packet filter can be used: the kernel has no nf_tables", "modprobe nf_tables"}},
       {"another instance by its lock",
        [](Config&, HostFacts& f) {
          f.other_instance = 4711;
@@ -125,6 +125,12 @@ const std::vector<Case>& error_cases() {
       {"another instance by its table",
        [](Config&, HostFacts& f) { f.firewall_presence = firewall::Presence::Owned; },
        {"another proxyvpn is running in this network namespace", "proxyvpn down"}},
+      {"another instance with the same device",
+       [](Config&, HostFacts& f) {
+         f.other_instance = 4711;
+         add_link(f, "tun0", "tun");
+       },
+       {"another proxyvpn is running (process 4711)", "proxyvpn down"}},
       {"the network cannot be read",
        [](Config&, HostFacts& f) {
          f.network_error = Error{Code::System, EIO, "netlink broke"};

@@ -2,6 +2,7 @@
 import os
 
 import client
+import kernel
 import lab as labs
 import product
 import real_proxies
@@ -81,6 +82,38 @@ def test_nft(lab):
 def needs(command):
     if not any(os.access(f"{folder}/{command}", os.X_OK) for folder in ("/usr/sbin", "/sbin", "/usr/bin")):
         raise Skip(f"{command} is not installed")
+
+
+@case("kernel_without_nftables", timeout=90)
+def test_without_nftables(lab):
+    """No nf_tables: iptables-legacy by itself, with the same refusals; without that either, each is named, and nothing changes."""
+    needs("iptables-legacy-restore")
+    before = snapshot.take(lab)
+    prefix = ["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), "without_nftables.py")]
+    done = kernel.run(lab.host.argv([*prefix, "/usr/sbin/nft", "list", "ruleset"]), check=False)
+    assert done.returncode != 0, "nft works: this shows nothing"
+    proxy, ours, daemon = scenes.start(lab, prefix=prefix)
+    servers.Dns(lab, addresses=labs.OTHER_DNS)
+    assert "iptables-legacy" in daemon.log(), daemon.log()
+    with lab.capture(proxies=proxy.endpoints):
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+        for address, other in zip(labs.WEB, labs.OTHER_DNS):
+            refused_at_once(lambda a=address: client.udp(lab, a, 443), "udp")
+            refused_at_once(lambda a=other: client.dns(lab, a), "dns")
+        for address in labs.DNS:
+            assert client.dns(lab, address, timeout=5) == "REPLY", address
+        daemon.kill()
+        ours.wait_gone()
+        expect_refused(both(lab, labs.WEB))
+    ours.down(prefix=prefix)
+    snapshot.assert_same(before, snapshot.take(lab), "SIGKILL, then down")
+    os.makedirs("/run/lab/empty", exist_ok=True)
+    hidden = ["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", 'mount --bind /run/lab/empty /usr/sbin\nexec "$@"', "sh", *prefix]
+    done = ours.run("up", "--proxy-url", proxy.url(), prefix=hidden)
+    assert done.returncode == 1, done
+    for word in ("no packet filter can be used", "Protocol not supported", "nft", "iptables-legacy", "modprobe nf_tables"):
+        assert word in done.stderr, f"{word}: {done.stderr}"
+    snapshot.assert_same(before, snapshot.take(lab), "no packet filter")
 
 
 @case("backend_iptables_nft_guarantees", timeout=60)

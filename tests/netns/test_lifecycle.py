@@ -267,6 +267,7 @@ def test_second_instance(lab):
         assert second.wait_exit() != 0, f"a second instance runs with {options}"
         assert re.search(r"another proxyvpn is running \((process \d+)\)|another proxyvpn is running in this network namespace", second.log()), second.log()
         assert "proxyvpn down" in second.log(), f"no way out: {second.log()}"
+        assert "choose another name" not in second.log(), f"another name does not help: {second.log()}"
         expect_way(both(lab, labs.WEB), VIA_PROXY)
     after = snapshot.take(lab)
     for state in (during, after):
