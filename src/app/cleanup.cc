@@ -9,8 +9,8 @@ tl::unexpected<Error> owned_by_another() {
   return fail(Code::Busy, "a proxyvpn that is still alive holds this machine's killswitch");
 }
 
-// After a crash nobody knows which connections went direct by policy: all that came not from
-// outside are cut, so that no application's next byte leaves in clear.
+// Nobody knows which connections went direct by the policy of a crashed run, or `lock` has none: all
+// that came not from outside are cut, so that no application's next byte leaves in clear.
 void cut_connections(const HostDoors& doors, CleanUp& result) {
   const auto connected = doors.sockets->connected();
   const auto listeners = doors.sockets->listeners();
@@ -27,6 +27,18 @@ void cut_connections(const HostDoors& doors, CleanUp& result) {
     }
     ++result.connections;
   }
+}
+
+void keep_inbound(const HostDoors& doors, firewall::Policy& policy, CleanUp& result) {
+  const auto connected = doors.sockets->connected();
+  const auto listeners = doors.sockets->listeners();
+  if (!connected || !listeners) {
+    result.warnings.push_back("connections into this machine that are open now may end: " +
+                              (connected ? listeners.error().message : connected.error().message));
+    return;
+  }
+  for (const auto& socket : netlink::inbound(*connected, *listeners))
+    policy.keep.push_back({socket.local, socket.remote});
 }
 
 Result<> remove_routing(const HostDoors& doors, const std::vector<std::string>& tun_names,
@@ -66,13 +78,19 @@ Result<CleanUp> clean_up(const HostDoors& doors, const std::vector<std::string>&
   return result;
 }
 
-Result<> lock_machine(const HostDoors& doors, const firewall::Policy& policy) {
+Result<CleanUp> lock_machine(const HostDoors& doors, firewall::Policy policy) {
   const auto capability = doors.raise ? doors.raise() : nullptr;
   const auto presence = doors.firewall->presence();
   if (!presence) return tl::unexpected(presence.error());
   if (*presence == Presence::Owned) return owned_by_another();
-  if (auto installed = doors.firewall->install(shut(policy)); !installed) return installed;
-  return doors.routing->add(lock_marker());
+  CleanUp result;
+  keep_inbound(doors, policy, result);
+  if (auto installed = doors.firewall->install(shut(policy)); !installed)
+    return tl::unexpected(installed.error());
+  if (auto marked = doors.routing->add(lock_marker()); !marked)
+    return tl::unexpected(marked.error());
+  cut_connections(doors, result);
+  return result;
 }
 
 }  // namespace proxyvpn::app

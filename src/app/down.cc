@@ -172,10 +172,13 @@ int run_lock(const Config& config) {
   firewall::Policy policy;
   policy.tun_name = config.tun_name;
   policy.marks = config.marks;
-  if (auto locked = lock_machine(tools->doors(), policy); !locked) {
-    return complain(locked.error().message);
-  }
-  say("locked: nothing leaves this machine until `proxyvpn up` or `proxyvpn unlock`");
+  const auto locked = lock_machine(tools->doors(), policy);
+  if (!locked) return complain(locked.error().message);
+  for (const auto& warning : locked->warnings) say("warning: " + warning);
+  say("locked: nothing leaves this machine until `proxyvpn up` or `proxyvpn unlock`" +
+      (locked->connections == 0
+           ? std::string()
+           : "; " + std::to_string(locked->connections) + " open connections were cut"));
   return 0;
 }
 

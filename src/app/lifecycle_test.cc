@@ -396,6 +396,19 @@ TEST_F(LifecycleTest, OnlyUnlockOpensALockedMachine) {
   EXPECT_TRUE(nothing_left());
 }
 
+TEST_F(LifecycleTest, LockKeepsWhatCameInAndCutsTheRest) {
+  const auto in = socket("192.168.1.2:22", "10.1.1.1:50000");
+  sockets.listening = {*parse_endpoint("0.0.0.0:22")};
+  sockets.open = {in, socket("192.168.1.2:40000", "203.0.113.1:443")};
+  const auto locked = lock_machine(doors(), small_plan().policy);
+  ASSERT_TRUE(locked.has_value());
+  EXPECT_EQ(1u, locked->connections);
+  EXPECT_THAT(locked->warnings, IsEmpty());
+  ASSERT_EQ(1u, firewall.installed->keep.size());
+  EXPECT_EQ(in.remote, firewall.installed->keep.front().remote);
+  EXPECT_EQ(firewall::Mode::Shut, firewall.installed->mode);
+}
+
 TEST_F(LifecycleTest, WithoutAKillswitchNothingIsCutWhenCleaningUp) {
   sockets.open = {socket("192.168.1.2:40000", "203.0.113.1:443")};
   const auto cleaned = clean_up(doors(), {}, Leftovers::Remove);

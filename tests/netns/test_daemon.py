@@ -1,6 +1,7 @@
 """What the daemon offers while it runs: counters, persistent killswitch, privileges of its processes."""
 import array
 import base64
+import errno
 import fcntl
 import os
 import re
@@ -9,6 +10,7 @@ import termios
 import client
 import lab as labs
 import product
+import sandbox
 import scenes
 import scripted_proxy as bad
 import servers
@@ -71,6 +73,87 @@ def test_persist(lab):
     done = ours.run("unlock")
     assert done.returncode == 0, done.stderr
     snapshot.assert_same(before, snapshot.take(lab), "unlock")
+    expect_way(both(lab, labs.WEB), DIRECT)
+
+
+def session_from_outside(lab, address, port=2222):
+    """A client on the LAN with a session to a service of the host, which says who it sees and then echoes."""
+    sock = client.connect(lab, address, port, namespace=lab.lan, timeout=5)
+    assert servers.read_line(sock), "no greeting"
+    answers(sock)
+    return sock
+
+
+def answers(sock):
+    sock.sendall(b"are you there\n")
+    assert client.read_exactly(sock, 14) == b"are you there\n"
+
+
+@case("persist_keeps_what_the_run_allowed")
+def test_persist_keeps(lab):
+    """Shut after `down`: resolvers, --exclude, --exempt-user and inbound sessions work as in the run; the proxy is nobody's."""
+    excluded = ("203.0.113.81/32", "2001:db8:113::81/128")
+    servers.serve(lab, 2222, servers.who, namespace=lab.host, addresses=labs.HOST)
+    servers.serve(lab, labs.WHO, servers.who, addresses=labs.CLOSED)
+    before = snapshot.take(lab)
+    proxy, ours, daemon = scenes.start(lab, "--persist-killswitch", "--exempt-user", "pvother", "--exclude", excluded[0], "--exclude", excluded[1])
+    sessions = [session_from_outside(lab, address) for address in labs.HOST]
+    scenes.finish(ours, daemon)
+    # What the exempt user may reach is everything: it asks for one address that is nobody else's.
+    with lab.capture(proxies=(), direct=(*excluded, "203.0.113.54/32", "2001:db8:113::54/128"), inbound=(2222,)):
+        expect_refused(both(lab, labs.WEB), what="an ordinary connection")
+        for address, exempt in zip(labs.PROXY, labs.OTHER_DNS):
+            expect_refused([client.probe(lab, address, port=proxy.endpoints[0][1])], what="the proxy itself")
+            expect_refused([client.probe(lab, exempt)], what="the exempt user's address, asked by somebody else")
+        expect_way(both(lab, labs.CLOSED), DIRECT, "an excluded network")
+        for address in labs.DNS:
+            assert client.dns(lab, address, timeout=5) == "REPLY", f"allowed resolver {address}"
+        for address in labs.WEB:
+            refused_at_once(lambda a=address: client.dns(lab, a), "another resolver")
+        servers.serve(lab, labs.WHO, servers.who, addresses=labs.OTHER_DNS)
+        expect_way(both(lab, labs.OTHER_DNS, uid=sandbox.OTHER_UID), DIRECT, "the exempt user")
+        for sock in sessions:
+            answers(sock)
+        for address in labs.HOST:
+            session_from_outside(lab, address).close()
+    ours.run("unlock")
+    for sock in sessions:
+        answers(sock)
+        sock.close()
+    snapshot.assert_same(before, snapshot.take(lab), "unlock")
+
+
+@case("lock_without_a_run")
+def test_lock(lab):
+    """`lock` alone: nothing leaves but answers to who came in, before or after; own connections are cut at once; `unlock` opens."""
+    servers.who_servers(lab)
+    servers.Dns(lab, names=scenes.NAMES)
+    servers.serve(lab, 2222, servers.who, namespace=lab.host, addresses=labs.HOST)
+    ours, before = product.Product(lab), snapshot.take(lab)
+    sessions = [session_from_outside(lab, address) for address in labs.HOST]
+    servers.serve(lab, labs.SINK, servers.sink)
+    own = [client.connect(lab, address, labs.SINK) for address in labs.WEB]
+    done = ours.run("lock")
+    assert done.returncode == 0, done.stderr
+    with lab.capture(dns=(), inbound=(2222,)):
+        for sock in own:
+            sock.settimeout(2)
+            try:
+                assert not sock.recv(100), "a connection of this machine goes on"
+            except OSError as error:             # without a byte sent: the socket was destroyed
+                assert error.errno in (errno.ECONNABORTED, errno.ECONNRESET), f"a connection of this machine: {error!r}"
+        for sock in sessions:
+            answers(sock)
+        expect_refused(both(lab, labs.WEB))
+        for address in (*labs.WEB, *labs.DNS):
+            refused_at_once(lambda a=address: client.udp(lab, a, 443), "udp while locked")
+            refused_at_once(lambda a=address: client.dns(lab, a), "dns while locked")
+        for address in labs.HOST:
+            session_from_outside(lab, address).close()
+    for sock in (*sessions, *own):
+        sock.close()
+    assert ours.run("unlock").returncode == 0
+    snapshot.assert_same(before, snapshot.take(lab), "unlock after lock")
     expect_way(both(lab, labs.WEB), DIRECT)
 
 
