@@ -12,15 +12,12 @@ tl::unexpected<Error> owned_by_another() {
 // Nobody knows which connections went direct by the policy of a crashed run, or `lock` has none: all
 // that came not from outside are cut, so that no application's next byte leaves in clear.
 void cut_connections(const HostDoors& doors, CleanUp& result) {
-  const auto connected = doors.sockets->connected();
-  const auto listeners = doors.sockets->listeners();
-  if (!connected || !listeners) {
-    result.warnings.push_back("open connections can't be cut: " +
-                              (connected ? listeners.error().message : connected.error().message));
+  const auto sockets = list_sockets(*doors.sockets);
+  if (!sockets) {
+    result.warnings.push_back("open connections can't be cut: " + sockets.error().message);
     return;
   }
-  for (const auto& socket :
-       captured(*connected, netlink::inbound(*connected, *listeners), firewall::Policy{})) {
+  for (const auto& socket : captured(*sockets, firewall::Policy{})) {
     if (auto destroyed = doors.sockets->destroy(socket); !destroyed) {
       result.warnings.push_back("open connections can't be cut: " + destroyed.error().message);
       return;
@@ -30,14 +27,13 @@ void cut_connections(const HostDoors& doors, CleanUp& result) {
 }
 
 void keep_inbound(const HostDoors& doors, firewall::Policy& policy, CleanUp& result) {
-  const auto connected = doors.sockets->connected();
-  const auto listeners = doors.sockets->listeners();
-  if (!connected || !listeners) {
+  const auto sockets = list_sockets(*doors.sockets);
+  if (!sockets) {
     result.warnings.push_back("connections into this machine that are open now may end: " +
-                              (connected ? listeners.error().message : connected.error().message));
+                              sockets.error().message);
     return;
   }
-  for (const auto& socket : netlink::inbound(*connected, *listeners))
+  for (const auto& socket : sockets->inbound)
     policy.keep.push_back({socket.local, socket.remote});
 }
 

@@ -115,7 +115,7 @@ std::string dry_run_text(const Config& config, const HostPlan& plan,
   write_head(text, config, plan, proxies);
   const auto inbound = netlink::inbound(sockets.connected, sockets.listeners);
   write_firewall(text, config, plan.policy, inbound);
-  write_cuts(text, captured(sockets.connected, inbound, plan.policy));
+  write_cuts(text, captured({sockets.connected, inbound}, plan.policy));
   const auto& routing = plan.routing;
   text.step("a table that leads nowhere, before any rule points at it");
   for (const auto& route : routing.barrier_routes) text.line(to_command(route));

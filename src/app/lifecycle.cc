@@ -58,17 +58,24 @@ Result<bool> is_locked(netlink::Routing& routing) {
   return routing.complete(marker);
 }
 
-std::vector<TcpSocket> captured(const std::vector<TcpSocket>& connected,
-                                const std::vector<TcpSocket>& inbound,
-                                const firewall::Policy& policy) {
+Result<MachineSockets> list_sockets(netlink::SocketDiag& door) {
+  auto connected = door.connected();
+  if (!connected) return tl::unexpected(std::move(connected.error()));
+  const auto listeners = door.listeners();
+  if (!listeners) return tl::unexpected(listeners.error());
+  auto inbound = netlink::inbound(*connected, *listeners);
+  return MachineSockets{std::move(*connected), std::move(inbound)};
+}
+
+std::vector<TcpSocket> captured(const MachineSockets& sockets, const firewall::Policy& policy) {
   // What came in, and the near ends of connections to a service of this machine.
   std::set<std::pair<Endpoint, Endpoint>> spared;
-  for (const TcpSocket& socket : inbound) {
+  for (const TcpSocket& socket : sockets.inbound) {
     spared.emplace(socket.local, socket.remote);
     spared.emplace(socket.remote, socket.local);
   }
   std::vector<TcpSocket> result;
-  for (const TcpSocket& socket : connected) {
+  for (const TcpSocket& socket : sockets.connected) {
     const bool spare = spared.count({socket.local, socket.remote}) != 0;
     if (!spare && !direct_by_policy(socket, policy)) result.push_back(socket);
   }
@@ -173,13 +180,9 @@ Result<> Lifecycle::cut(const std::vector<std::pair<Endpoint, Endpoint>>& flows)
 // ----------------------------------------------------------------------------------------
 
 // True: there are inbound sessions that were not in the keep set.
-Result<bool> Lifecycle::extend_keep() {
-  const auto connected = doors_.sockets->connected();
-  if (!connected) return tl::unexpected(connected.error());
-  const auto listeners = doors_.sockets->listeners();
-  if (!listeners) return tl::unexpected(listeners.error());
+bool Lifecycle::extend_keep(const MachineSockets& sockets) {
   bool more = false;
-  for (const TcpSocket& socket : netlink::inbound(*connected, *listeners)) {
+  for (const TcpSocket& socket : sockets.inbound) {
     const firewall::KeepFlow flow{socket.local, socket.remote};
     if (has(plan_.policy.keep, flow)) continue;
     plan_.policy.keep.push_back(flow);
@@ -206,16 +209,20 @@ Result<> Lifecycle::raise_killswitch() {
                 "another proxyvpn is up in this network namespace: `proxyvpn down` stops it");
   }
   adopted_ = *presence == firewall::Presence::Orphan;
-  const auto early = extend_keep();
+  const auto early = list_sockets(*doors_.sockets);
   if (!early && early.error().code != Code::Unsupported) return tl::unexpected(early.error());
-  if (!early) {
+  if (early) {
+    extend_keep(*early);
+  } else {
     warn("this kernel does not list its sockets (" + early.error().message +
          "): connections into this machine that are open now will be cut");
   }
   if (auto installed = install_first(); !installed) return installed;
-  const auto late = early ? extend_keep() : Result<bool>(false);
-  if (late && *late) return doors_.firewall->install(plan_.policy);
-  return {};
+  auto late = list_sockets(*doors_.sockets);
+  if (!late) return {};
+  const bool more = early && extend_keep(*late);
+  earlier_ = std::move(*late);
+  return more ? doors_.firewall->install(plan_.policy) : Result<>();
 }
 
 Result<> Lifecycle::drop_killswitch() {
@@ -234,13 +241,14 @@ Result<> Lifecycle::drop_killswitch() {
 }
 
 Result<unsigned> Lifecycle::destroy_captured(const Flows* only) {
-  const auto connected = doors_.sockets->connected();
-  if (!connected) return tl::unexpected(connected.error());
-  const auto listeners = doors_.sockets->listeners();
-  if (!listeners) return tl::unexpected(listeners.error());
+  const auto sockets = list_sockets(*doors_.sockets);
+  if (!sockets) return tl::unexpected(sockets.error());
+  return destroy_captured(*sockets, only);
+}
+
+Result<unsigned> Lifecycle::destroy_captured(const MachineSockets& sockets, const Flows* only) {
   unsigned count = 0;
-  for (const TcpSocket& socket :
-       captured(*connected, netlink::inbound(*connected, *listeners), plan_.policy)) {
+  for (const TcpSocket& socket : captured(sockets, plan_.policy)) {
     if (only != nullptr && only->count({socket.local, socket.remote}) == 0) continue;
     if (auto destroyed = doors_.sockets->destroy(socket); !destroyed) {
       return tl::unexpected(destroyed.error());
@@ -252,7 +260,8 @@ Result<unsigned> Lifecycle::destroy_captured(const Flows* only) {
 
 Result<> Lifecycle::cut_earlier_connections() {
   // Not fatal: the stack answers their next packet with RST, it only takes until that packet.
-  if (auto cut = destroy_captured(); !cut) {
+  const auto earlier = std::exchange(earlier_, std::nullopt);
+  if (auto cut = earlier ? destroy_captured(*earlier, nullptr) : destroy_captured(); !cut) {
     warn("connections that were open before end at their next packet only: " + cut.error().message);
   }
   return {};

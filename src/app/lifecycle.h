@@ -50,10 +50,16 @@ firewall::Policy shut(firewall::Policy policy);
 netlink::Route lock_marker();
 Result<bool> is_locked(netlink::Routing& routing);
 
+// The machine's own TCP connections, and those of them that came in from outside.
+struct MachineSockets {
+  std::vector<netlink::TcpSocket> connected;
+  std::vector<netlink::TcpSocket> inbound;
+};
+Result<MachineSockets> list_sockets(netlink::SocketDiag& door);
+
 // Connected sockets whose traffic goes (or would go) through the TUN: outbound, not ours, not
-// direct by policy. `inbound`: those that came in from outside.
-std::vector<netlink::TcpSocket> captured(const std::vector<netlink::TcpSocket>& connected,
-                                         const std::vector<netlink::TcpSocket>& inbound,
+// direct by policy.
+std::vector<netlink::TcpSocket> captured(const MachineSockets& sockets,
                                          const firewall::Policy& policy);
 
 class Lifecycle {
@@ -126,9 +132,10 @@ class Lifecycle {
 
   Result<> take(std::size_t index);
   std::vector<std::string> undo_from(std::size_t count);
-  Result<bool> extend_keep();
+  bool extend_keep(const MachineSockets& sockets);
   using Flows = std::set<std::pair<Endpoint, Endpoint>>;
   Result<unsigned> destroy_captured(const Flows* only = nullptr);
+  Result<unsigned> destroy_captured(const MachineSockets& sockets, const Flows* only);
   [[nodiscard]] std::shared_ptr<void> raised() const;
   void warn(const std::string& sentence) const;
 
@@ -143,6 +150,8 @@ class Lifecycle {
   bool touched_ = false;  // a killswitch of ours may be in force
   bool adopted_ = false;
   bool committed_ = false;
+  // Listed when the killswitch was in force: what the next step has to cut.
+  std::optional<MachineSockets> earlier_;
 };
 
 }  // namespace proxyvpn::app

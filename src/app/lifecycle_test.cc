@@ -280,7 +280,7 @@ TEST(Captured, LeavesWhatThePolicyLetsOut) {
       socket("203.0.113.1:443", 200, 0),            // --exempt-user
   };
   std::vector<std::string> got;
-  for (const auto& one : captured(connected, {}, policy)) {
+  for (const auto& one : captured({connected, {}}, policy)) {
     got.push_back(to_string(one.remote) + " " + std::to_string(one.uid));
   }
   EXPECT_THAT(got, ElementsAre("10.1.1.1:53 1000", "192.0.2.10:8080 1000", "192.0.2.10:8080 0"));
@@ -293,7 +293,7 @@ TEST(Captured, LeavesConnectionsBetweenTwoProgramsOfThisMachine) {
   netlink::TcpSocket client;
   client.local = server.remote;
   client.remote = server.local;
-  EXPECT_THAT(captured({server, client}, {server}, {}), IsEmpty());
+  EXPECT_THAT(captured({{server, client}, {server}}, {}), IsEmpty());
 }
 
 // The list comes from a worker, which may be wrong or lie: only what is captured anyway is cut.
