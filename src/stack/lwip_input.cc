@@ -37,39 +37,21 @@ void LwipStack::input(FrameBuffer* frame, std::size_t length) noexcept {
   std::uint8_t* packet = frame->bytes + offset;
   const auto status = length < offset ? tun::ParseStatus::Malformed
                                       : tun::parse_tcp({packet, length - offset}, &segment);
-  const bool bad = status != tun::ParseStatus::Tcp || segment.total > 0xffff ||
-                   checksum_wrong(packet, segment, offloads_.vnet_header ? frame->bytes[0] : 0);
-  if (bad) {
-    const bool other = status == tun::ParseStatus::NotTcp;
-    ++(other ? counters_.packets_other : counters_.packets_bad);
-    if (other && other_packets_ != nullptr) {
-      const bool checked =
-          offloads_.vnet_header && (frame->bytes[0] & (tun::kNeedsChecksum | tun::kDataValid)) != 0;
-      other_packets_->on_packet({packet, length - offset}, checked);
-    }
+  if (status != tun::ParseStatus::Tcp || segment.total > 0xffff ||
+      checksum_wrong(packet, segment, offloads_.vnet_header ? frame->bytes[0] : 0)) {
+    input_not_tcp(*frame, length, status);
     frames_.give(frame);
     return;
   }
   const FlowKey key = key_of(segment);
-  LwipFlow* flow = table_.find(key);
   const bool syn = (segment.flags & (tun::kSyn | tun::kAck | tun::kRst)) == tun::kSyn;
-  if (flow != nullptr && syn) {
-    // A SYN ends TIME_WAIT at once (RFC 9293 3.6.1, RFC 6191): the kernel reuses the port now.
-    if (flow->state_ == LwipFlow::State::TimeWait) {
-      leave_time_wait(*flow, flow->handler_ != nullptr);
-      flow = nullptr;
-    } else if (flow->state_ == LwipFlow::State::Lingering) {
-      detach(*flow);
-      flow = nullptr;
-    }
-  }
-  const bool held = flow != nullptr && flow->state_ == LwipFlow::State::Held;
-  if (flow == nullptr || held || flow->pcb_ == nullptr) {
-    if (held) {
+  LwipFlow* flow = flow_of_input(key, syn);
+  if (flow == nullptr || flow->pcb_ == nullptr) {
+    if (flow != nullptr && flow->state_ == LwipFlow::State::Held) {
       on_held(*flow, packet, segment);
     } else if (flow == nullptr && syn) {
       on_first_syn(key, packet, segment);
-    } else if ((segment.flags & tun::kRst) == 0 && flow == nullptr) {
+    } else if (flow == nullptr && (segment.flags & tun::kRst) == 0) {
       send_rst(key, segment);
     }
     frames_.give(frame);
@@ -80,20 +62,52 @@ void LwipStack::input(FrameBuffer* frame, std::size_t length) noexcept {
     frames_.give(frame);
     return;
   }
-  pbuf* p = nullptr;
-  const bool copy = segment.payload() < (flow->stalled_ ? kCopyBelowWhenStalled : kCopyBelow);
-  if (copy) {
-    p = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(segment.total), PBUF_RAM);
-    if (p != nullptr) std::memcpy(p->payload, packet, segment.total);
-    frames_.give(frame);
+  if (pbuf* p = hold(frame, offset, segment, flow->stalled_)) {
+    feed(*flow, p, segment.ip_header);
   } else {
-    p = frames_.wrap(frame, offset, segment.total);
-  }
-  if (p == nullptr) {
     ++counters_.no_memory;
+  }
+}
+
+// What is no TCP segment, or a broken one.
+void LwipStack::input_not_tcp(const FrameBuffer& frame, std::size_t length,
+                              tun::ParseStatus status) noexcept {
+  if (status != tun::ParseStatus::NotTcp) {
+    ++counters_.packets_bad;
     return;
   }
-  feed(*flow, p, segment.ip_header);
+  ++counters_.packets_other;
+  if (other_packets_ == nullptr) return;
+  const std::size_t offset = offloads_.vnet_header ? tun::kVnetHeader : 0;
+  const bool checked =
+      offset > 0 && (frame.bytes[0] & (tun::kNeedsChecksum | tun::kDataValid)) != 0;
+  other_packets_->on_packet({frame.bytes + offset, length - offset}, checked);
+}
+
+LwipFlow* LwipStack::flow_of_input(const FlowKey& key, bool syn) noexcept {
+  LwipFlow* flow = table_.find(key);
+  if (flow == nullptr || !syn) return flow;
+  // A SYN ends TIME_WAIT at once (RFC 9293 3.6.1, RFC 6191): the kernel reuses the port now.
+  if (flow->state_ == LwipFlow::State::TimeWait) {
+    leave_time_wait(*flow, flow->handler_ != nullptr);
+    return nullptr;
+  }
+  if (flow->state_ == LwipFlow::State::Lingering) {
+    detach(*flow);
+    return nullptr;
+  }
+  return flow;
+}
+
+// The frame's packet, copied or by reference; the frame is the stack's no more. Null: no memory.
+pbuf* LwipStack::hold(FrameBuffer* frame, std::size_t offset, const tun::TcpSegment& segment,
+                      bool stalled) noexcept {
+  if (segment.payload() >= (stalled ? kCopyBelowWhenStalled : kCopyBelow))
+    return frames_.wrap(frame, offset, segment.total);
+  pbuf* p = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(segment.total), PBUF_RAM);
+  if (p != nullptr) std::memcpy(p->payload, frame->bytes + offset, segment.total);
+  frames_.give(frame);
+  return p;
 }
 
 bool LwipStack::checksum_wrong(const std::uint8_t* packet, const tun::TcpSegment& s,

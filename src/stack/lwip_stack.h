@@ -54,6 +54,12 @@ class LwipStack final : public TcpStack {
 
   // input.cc
   void input(FrameBuffer* frame, std::size_t length) noexcept;
+  void input_not_tcp(const FrameBuffer& frame, std::size_t length,
+                     tun::ParseStatus status) noexcept;
+  // The flow that a segment belongs to; null also when it is a SYN that ends what was there.
+  LwipFlow* flow_of_input(const FlowKey& key, bool syn) noexcept;
+  pbuf* hold(FrameBuffer* frame, std::size_t offset, const tun::TcpSegment& segment,
+             bool stalled) noexcept;
   bool checksum_wrong(const std::uint8_t* packet, const tun::TcpSegment& segment,
                       std::uint8_t vnet_flags) noexcept;
   void on_first_syn(const FlowKey& key, const std::uint8_t* packet,
