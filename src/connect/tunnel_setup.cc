@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "base/secret.h"
 #include "connect/refusal.h"
@@ -28,6 +29,15 @@ int pending_error(int fd) noexcept {
   socklen_t length = sizeof err;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &length) < 0) err = errno;
   return err != 0 ? err : ECONNRESET;
+}
+
+// recv(2), once more when a signal came in between.
+ssize_t receive(int fd, std::span<std::uint8_t> buffer) noexcept {
+  ssize_t n = 0;
+  do {
+    n = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  return n;
 }
 
 }  // namespace
@@ -284,8 +294,7 @@ void Tunnel::send_request() noexcept {
 void Tunnel::read_reply() noexcept {
   std::array<std::uint8_t, 16 * 1024> buffer;
   while (state_ == State::Asking && readable_) {
-    const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
+    const ssize_t n = receive(fd_.get(), buffer);
     if (n < 0 && errno == EAGAIN) {
       readable_ = false;
       return;
@@ -356,9 +365,8 @@ void Tunnel::set_up_timed_out() noexcept {
   }
   if (setup_->connected_once) {
     // The proxy takes its time about this target; it need not be the proxy's fault.
-    auto& table = table_;
+    table_.report_slow(key_.destination);
     refuse(stack::Refusal::HostUnreachable, End::TimedOut);
-    table.report_slow(key_.destination);
   } else {
     trouble(Trouble::Unreachable, ETIMEDOUT);
   }
@@ -374,10 +382,10 @@ void Tunnel::trouble(Trouble what, int err) noexcept {
   trouble_ = what;
   const char* const error = err != 0 ? ::strerrordesc_np(err) : nullptr;  // static texts
   if (reason_.empty() && error != nullptr) reason_ = error;
-  auto& table = table_;
-  const int status = status_;
+  // The report first: an application that ends at the error, and `run` with it, would leave no time
+  // to say why.
+  table_.report_trouble(what, status_, err);
   refuse(refusal_for_trouble(what), End::ProxyTrouble);
-  table.report_trouble(what, status, err);
 }
 
 }  // namespace proxyvpn::connect

@@ -21,11 +21,11 @@ struct Tunnel::Attempt final : public event::Handler {
 };
 
 struct Tunnel::Setup {
-  Setup(Tunnel& owner, Target target, std::shared_ptr<Authenticator> shared,
+  Setup(Tunnel& owner, const Target& target, std::shared_ptr<Authenticator> shared,
         std::vector<IpAddress> order, TimePoint now)
       : tunnel(owner),
         authenticator(std::move(shared)),
-        codec(std::move(target), *authenticator),
+        codec(target, *authenticator),
         addresses(std::move(order)),
         schedule(addresses.size(), now),
         deadline([&owner] { owner.set_up_timed_out(); }),

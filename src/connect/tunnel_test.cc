@@ -88,7 +88,10 @@ class TunnelTest : public ::testing::Test {
   TunnelTest() { make({}); }
   void make(TunnelOptions options, std::optional<Credentials> credentials = std::nullopt) {
     ProxyEvents events;
-    events.lost = [this](Trouble t, int, int) { lost.push_back(t); };
+    events.lost = [this](Trouble t, int, int) {
+      lost.push_back(t);
+      told_after_refusal |= flow.refused.has_value();
+    };
     events.back = [this] { ++back; };
     events.resolve = [this] { ++resolves; };
     table.reset();
@@ -130,6 +133,7 @@ class TunnelTest : public ::testing::Test {
   ScriptedProxy proxy;
   FakeFlow flow{kKey};
   std::vector<Trouble> lost;
+  bool told_after_refusal = false;
   int back = 0;
   int resolves = 0;
   std::unique_ptr<TunnelTable> table;
@@ -315,6 +319,8 @@ TEST_F(TunnelTest, AProxyThatIsNotThereIsToldOnceAndNewFlowsFailAtOnce) {
   EXPECT_EQ(second.refused, Refusal::NetworkUnreachable) << "not refused at once";
   EXPECT_EQ(lost.size(), 1U);
   EXPECT_EQ(table->counters().refused_proxy_lost, 1U);
+  // `run` ends with its command, which may end as soon as it sees the error.
+  EXPECT_FALSE(told_after_refusal);
 }
 
 TEST_F(TunnelTest, AProxyThatComesBackIsFoundByTheProbe) {
