@@ -1,6 +1,7 @@
 """The completions of bash, zsh and fish, asked in the shells themselves, offer what --help names.
 
   completions_test.py PROXYVPN        exit status 77: one of the shells is not installed
+  completions_test.py --self-test     shows that each kind of disagreement is found
 """
 import os
 import pathlib
@@ -99,8 +100,9 @@ def options_in(text):
     return set(re.findall(r"^  (?:-\w, )?(--[a-z0-9-]+)", text, re.M))
 
 
-def check(shell, binary):
-    help_text = output_of(binary, "--help")
+def check(shell, help_of):
+    """help_of(COMMAND ...) is what that command's --help prints."""
+    help_text = help_of()
     options = options_in(help_text)
     commands = set(re.findall(r"^  ([a-z]+) ", re.search(r"^Commands:\n((?:  .*\n)+)", help_text, re.M)[1], re.M))
     assert len(options) > 30 and {"up", "down", "config", "completion"} <= commands, (options, commands)
@@ -120,7 +122,7 @@ def check(shell, binary):
     users = shell.offers("proxyvpn", "up", "--exempt-user", "roo")
     assert "root" in users, users
     for command in commands - {"up", "config"}:
-        wanted = options_in(output_of(binary, command, "--help"))
+        wanted = options_in(help_of(command))
         offered = {word.split("=")[0] for word in shell.offers("proxyvpn", command, "--")}
         assert wanted <= offered, f"{command}: not offered {wanted - offered}"
     # A value that looks like a command is none.
@@ -128,7 +130,52 @@ def check(shell, binary):
     assert "--mtu" in offered, offered
 
 
+class Scripted:
+    """Offers what a table says: a shell for --self-test. Each row: the words, and what is offered for the last."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def offers(self, *words):
+        return self.table[words]
+
+
+def self_test():
+    options = {f"--option-{n}" for n in range(31)} | {"--mtu"}
+    general = "Commands:\n" + "".join(f"  {name}  does\n" for name in ("up", "down", "config", "completion"))
+    general += "\nOptions:\n" + "".join(f"  {name}  does\n" for name in sorted(options))
+
+    def help_of(*words):
+        return "  --json  does\n" if words else general
+
+    table = {("",): {"up", "down", "config", "completion"}, ("up", "--"): options, ("--",): options,
+             ("up", "--mtu", "1400", "--"): options - {"--mtu"}, ("up", "--firewall", ""): BACKENDS,
+             ("down", "--firewall", ""): BACKENDS, ("config", ""): {"check", "show"},
+             ("config", "show", "--"): {"--json", "--mtu"}, ("completion", ""): set(SHELLS),
+             ("up", "--exempt-user", "roo"): {"root"}, ("down", "--"): {"--json"}, ("completion", "--"): {"--json"},
+             ("--tun-name", "down", "--mt"): {"--mtu"}}
+    table = {("proxyvpn", *words): offered for words, offered in table.items()}
+    check(Scripted(table), help_of)
+
+    def finds(what, words, offered):
+        try:
+            check(Scripted({**table, words: offered}), help_of)
+        except AssertionError:
+            return
+        raise SystemExit(f"not found: {what}")
+
+    for words, offered in table.items():
+        for word in sorted(offered):
+            finds(f"{word} that is not offered for {words}", words, offered - {word})
+    for words in (("proxyvpn", "up", "--"), ("proxyvpn", "--")):
+        finds(f"an option too many for {words}", words, options | {"--no-such-option"})
+    print("disagreements are found")
+    return 0
+
+
 def main():
+    if sys.argv[1] == "--self-test":
+        return self_test()
     binary = sys.argv[1]
     missing = [name for name in SHELLS if not shutil.which(name)]
     with tempfile.TemporaryDirectory() as directory:
@@ -138,7 +185,7 @@ def main():
             script = pathlib.Path(directory) / f"proxyvpn.{name}"
             script.write_text(output_of(binary, "completion", name))
             subprocess.run([name, "-n", script], check=True, timeout=60)
-            check(shell(str(script)), binary)
+            check(shell(str(script)), lambda *words: output_of(binary, *words, "--help"))
             print(f"{name}: the completions are whole")
     if missing:
         print(f"not installed: {', '.join(missing)}")

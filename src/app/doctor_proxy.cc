@@ -87,7 +87,8 @@ bool check_http(const ProxyAnswers& answers, Checks& checks) {
                           : attempts.front().failure->error;
   const bool silent = error.code == Code::Timeout;
   checks.fail("proxy-http", error.message,
-              silent ? "it takes connections and does not answer: look at the proxy's own log"
+              silent ? "it takes connections and does not answer: look at the proxy's own log; "
+                       "its own name look-ups may be slow"
                      : "is this the port of an HTTP proxy? (https, SOCKS and ssh are others)");
   return false;
 }

@@ -15,6 +15,11 @@
 namespace proxyvpn::firewall {
 namespace {
 
+std::string size_text(std::size_t rules, std::uint32_t flags) {
+  std::string text = std::to_string(rules);
+  return text.append(" rules and flags ").append(std::to_string(flags));
+}
+
 constexpr std::array kFamilies{TableFamily::Inet, TableFamily::Arp, TableFamily::Netdev};
 constexpr std::uint32_t kOwner = NFT_TABLE_F_OWNER;
 constexpr std::uint32_t kPersist = 0x4;  // NFT_TABLE_F_PERSIST, Linux 6.9; not in older headers
@@ -187,10 +192,8 @@ Result<> NftnlFirewall::verify(const Ruleset& ruleset) {
     if (!have->present || have->flags != flags || content->rules != rules ||
         *now != structure(want)) {
       return fail(Code::System, doing + ": the kernel took table " + place + " with " +
-                                    std::to_string(rules) + " rules and flags " +
-                                    std::to_string(flags) + ", and now has " +
-                                    std::to_string(content->rules) + " rules and flags " +
-                                    std::to_string(have->flags));
+                                    size_text(rules, flags) + ", and now has " +
+                                    size_text(content->rules, have->flags));
     }
   }
   auto print = fingerprint(ruleset);

@@ -12,6 +12,8 @@ import lab as labs
 from servers import dns_query, family_of
 
 DIRECT, VIA_PROXY, ERROR = "DIRECT", "VIA-PROXY", "ERROR"
+UNKNOWN = "FROM-ELSEWHERE"       # the server saw neither the host nor a proxy: no test may take it for one of them
+PROXY_SOURCES = labs.PROXY + labs.LAN    # one case has its proxy in the LAN
 
 
 @dataclasses.dataclass
@@ -64,7 +66,8 @@ def probe(lab, address, port=labs.WHO, timeout=20, direct_sources=labs.HOST + la
                 line += data
             else:
                 result.peer = line.split()[0].decode()
-                result.kind = DIRECT if result.peer in direct_sources else VIA_PROXY
+                result.kind = (DIRECT if result.peer in direct_sources else
+                               VIA_PROXY if result.peer in PROXY_SOURCES else UNKNOWN)
     except TimeoutError:
         result.error = "TIMEOUT"
     except OSError as error:
@@ -142,14 +145,21 @@ def read_exactly(sock, count):
     return bytes(data)
 
 
+def some(results):
+    """One result or several as a list; none would mean that nothing was looked at."""
+    results = list(results) if isinstance(results, (list, tuple)) else [results]
+    assert results, "there is no result to look at"
+    return results
+
+
 def expect_way(results, kind, what=""):
-    for result in results if isinstance(results, list) else [results]:
+    for result in some(results):
         assert result.kind == kind, f"{what or 'probe'}: expected {kind}, got {result}"
 
 
 def expect_refused(results, within=2.0, errors=None, what=""):
     """An error at once: no direct packet, no hanging."""
-    for result in results if isinstance(results, list) else [results]:
+    for result in some(results):
         assert result.kind == ERROR, f"{what or 'probe'}: expected an error, got {result}"
         assert result.error not in ("TIMEOUT", "EOF"), f"{what or 'probe'}: {result}"
         assert result.seconds < within, f"{what or 'probe'}: took too long: {result}"

@@ -148,6 +148,20 @@ class Product:
         _check_sanitizer(" ".join(map(str, arguments)), (done.stdout or "") + (done.stderr or ""))
         return done
 
+    def run_as_stranger(self, *arguments, **options):
+        """As run(), by a user who may not command the daemon, with a copy of the binary that anybody may execute.
+
+        The installed one is closed to strangers: a failure of it would say nothing about the daemon.
+        """
+        os.makedirs("/run/lab/open", exist_ok=True)
+        copy = Product.__new__(Product)
+        copy.lab, copy.user, copy.secrets = self.lab, None, self.secrets
+        copy.binary = shutil.copy(os.environ["PROXYVPN_BIN"], "/run/lab/open/proxyvpn")
+        os.chmod(copy.binary, 0o755)
+        done = copy.run("--version", user="pvother")
+        assert done.returncode == 0, f"a stranger cannot execute the copy: {done.stdout}{done.stderr}"
+        return copy.run(*arguments, user="pvother", **options)
+
     def down(self, *arguments, **options):
         """`proxyvpn down`, which must always exit 0."""
         done = self.run("down", *arguments, **options)
@@ -227,6 +241,7 @@ def check_logs(_lab):
     for daemon in _daemons:
         _check_sanitizer(daemon.log_path, daemon.log())
         for secret in daemon.product.secrets:
+            assert secret, "an empty secret is in everything"
             assert secret not in daemon.log(), f"the secret {secret!r} stands in {daemon.log_path}"
 
 

@@ -25,8 +25,9 @@ def _sysctls(namespace):
     return sorted(lines)
 
 
-def _lines(namespace, *argv):
-    return [line.rstrip() for line in namespace.run(argv, check=False).stdout.splitlines()]
+def _lines(namespace, *argv, check=True):
+    """What the command prints. It must succeed: two empty answers would be equal whatever has changed."""
+    return [line.rstrip() for line in namespace.run(argv, check=check).stdout.splitlines()]
 
 
 def take(lab, namespace=None):
@@ -41,10 +42,13 @@ def take(lab, namespace=None):
     }
     for command in ("iptables-legacy-save", "ip6tables-legacy-save"):
         # A table that was used once stays there with its empty built-in chains: nothing of ours.
-        state[command] = [line for line in _lines(ns, command) if line.startswith("-") or
+        # Without these tables in the kernel the command fails, and there is nothing to compare.
+        state[command] = [line for line in _lines(ns, command, check=False) if line.startswith("-") or
                           line.startswith(":") and " ACCEPT " not in line]
     state["state directory"] = sorted(os.path.join(folder, name) for folder, folders, files in os.walk("/run/proxyvpn")
                                       for name in folders + files)
+    for what in ("rules", "links", "sysctls"):
+        assert state[what], f"the snapshot has no {what}: it would compare nothing"
     return state
 
 
@@ -65,7 +69,7 @@ def assert_same(before, after, what):
 def ours(lab):
     """What of the product stands in the kernel now, for a message."""
     ns = lab.host
-    return "\n".join(_lines(ns, "ip", "rule") + _lines(ns, "ip", "-6", "rule") + _lines(ns, "ip", "-br", "link")
-                     + _lines(ns, "nft", "list", "tables"))
+    return "\n".join(_lines(ns, "ip", "rule", check=False) + _lines(ns, "ip", "-6", "rule", check=False)
+                     + _lines(ns, "ip", "-br", "link", check=False) + _lines(ns, "nft", "list", "tables", check=False))
 
 

@@ -19,7 +19,7 @@ import scripted_proxy
 import servers
 import snapshot
 from cases import case
-from client import VIA_PROXY, both, expect_way
+from client import VIA_PROXY, both, expect_refused, expect_way
 from lab import wait_until
 
 USER_FILE = "/run/lab/.config/proxyvpn/config.toml"       # HOME is /run/lab
@@ -33,6 +33,11 @@ def write(path, text, mode=0o644):
     os.chmod(path, mode)
 
 
+def table(lab):
+    """The firewall rules in force."""
+    return lab.host.run(["nft", "list", "table", "inet", "proxyvpn"]).stdout
+
+
 def ground(lab, user=None):
     proxy = scripted_proxy.ScriptedProxy(lab)
     servers.who_servers(lab)
@@ -42,14 +47,16 @@ def ground(lab, user=None):
 
 @case("config_file")
 def test_config_file(lab):
-    """up without a word takes both files, the user's first; show says where each value comes from; down finds the state directory of the file."""
+    """up takes both files, the user's first; show says whence a value is; down finds the file's state directory."""
     proxy, ours = ground(lab)
     before = snapshot.take(lab)
     write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\ntun-name = "system0"\nallow-lan = true\n')
     write(USER_FILE, 'tun-name = "mine0"\nstate-dir = "/run/lab/state"\nexclude = ["198.51.100.0/25"]\n')
     daemon = ours.up("--connect-timeout", "7")
     expect_way(both(lab, labs.WEB)[:1], VIA_PROXY)
-    assert "mine0" in lab.host.run(["ip", "-o", "link", "show"]).stdout
+    links = [line.split(": ")[1] for line in lab.host.run(["ip", "-o", "link", "show"]).stdout.splitlines()]
+    assert "mine0" in links and "system0" not in links, links
+    assert "198.51.100.0/25" in table(lab) and "192.168.0.0/16" in table(lab), table(lab)
     shown = json.loads(ours.run("config", "show", "--json", "--connect-timeout", "7").stdout)
     values = {entry["name"]: (entry["value"], entry["from"], entry["source"]) for entry in shown["options"]}
     assert values["tun-name"] == ("mine0", "file", f"{USER_FILE}:1"), values["tun-name"]
@@ -57,6 +64,7 @@ def test_config_file(lab):
     assert values["exclude"][0] == ["198.51.100.0/25"], values["exclude"]
     assert values["connect-timeout"] == ("7", "command line", "command line"), values["connect-timeout"]
     assert values["mtu"] == ("1500", "default", "default"), values["mtu"]
+    assert os.path.exists("/run/lab/state/control") and not os.path.exists(f"{product.STATE_DIR}/control")
     assert ours.run("status").returncode == 0, "status does not find the state directory of the file"
     scenes.finish(ours, daemon)
     snapshot.assert_same(before, snapshot.take(lab), "up and down from a file")
@@ -68,8 +76,8 @@ def test_config_mistakes(lab):
     proxy, ours = ground(lab)
     before = snapshot.take(lab)
     write(SYSTEM_FILE, f'proxy-url = "http://alice:hunter2@h:1"\nmtuu = 1\nmtu = 99\ndns = ["x"]\n')
-    for done in (ours.run("up"), ours.run("config", "check")):
-        assert done.returncode != 0, done
+    for done, code in ((ours.run("up"), 2), (ours.run("config", "check"), 1)):
+        assert done.returncode == code, done
         text = done.stdout + done.stderr
         for part in (f"{SYSTEM_FILE}:2:1: there is no key 'mtuu'; did you mean 'mtu'?", f"{SYSTEM_FILE}:3:7: mtu '99': must be a number from",
                      f"{SYSTEM_FILE}:4:8: dns 'x'"):
@@ -78,12 +86,19 @@ def test_config_mistakes(lab):
     shown = ours.run("config", "show")
     assert "hunter2" not in shown.stdout + shown.stderr and "http://alice:***@h:1" in shown.stdout, shown
     ours.down()
-    for mode in (0o666, 0o662):
+    for mode in (0o666, 0o662, 0o602):
         write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\n', mode)
         done = ours.run("up")
         assert done.returncode == 1 and "others may write it" in done.stderr and "chmod go-w" in done.stderr, done
     write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\n')
     snapshot.assert_same(before, snapshot.take(lab), "starts that were refused")
+    # Put right it starts; and when it is broken then, down does its work all the same.
+    daemon = ours.up()
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    write(SYSTEM_FILE, "mtuu = 1\n")
+    scenes.finish(ours, daemon)
+    snapshot.assert_same(before, snapshot.take(lab), "down with a broken file")
+    write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\n')
     done = ours.run("up", "--config", "/run/lab/nowhere.toml")
     assert done.returncode == 1 and "/run/lab/nowhere.toml" in done.stderr, done
     done = ours.run("--config", "/dev/null", "up")
@@ -92,7 +107,7 @@ def test_config_mistakes(lab):
 
 @case("config_file_of_a_user")
 def test_config_of_user(lab):
-    """A binary with a capability takes the user's home from the user database, not from the environment; a password in the file is nowhere to be read."""
+    """The home is that of the user database, not of the environment; a password of the file is nowhere to be read."""
     proxy, ours = ground(lab, user="pvtest")
     write("/run/lab/elsewhere/proxyvpn/config.toml", 'tun-name = "wrong0"\n')
     write(USER_FILE, 'tun-name = "right0"\n')
@@ -104,16 +119,29 @@ def test_config_of_user(lab):
     ours.secrets.append("hunter2-in-a-file")
     daemon = ours.up("--config", own)
     expect_way(both(lab, labs.WEB), VIA_PROXY)
-    for pid in ours.pids():
-        for name in ("cmdline", "environ"):
-            with open(f"/proc/{pid}/{name}", "rb") as file:
-                assert b"hunter2-in-a-file" not in file.read(), f"{name} of {pid}"
-    assert "hunter2-in-a-file" not in ours.run("config", "show", "--config", own).stdout
+    pids = ours.pids()
+    assert daemon.pid in pids and len(pids) >= 2, pids
+    for path in [f"/proc/{pid}/{name}" for pid in pids for name in ("cmdline", "environ")] + state_files():
+        with open(path, "rb") as file:
+            text = file.read()
+        assert b"hunter2-in-a-file" not in text, path
+        assert text or path.endswith("/environ"), f"{path} is empty"
+    shown = ours.run("config", "show", "--config", own)
+    assert shown.returncode == 0 and "alice" in shown.stdout, shown
+    assert re.search(r"^password\s.*\*\*\*", shown.stdout, re.M), shown
+    assert "hunter2-in-a-file" not in shown.stdout + shown.stderr, shown
     scenes.finish(ours, daemon)
     os.chown(own, sandbox.OTHER_UID, 0)
     os.chmod(own, 0o644)
     done = ours.run("up", "--config", own)
     assert done.returncode == 1 and f"belongs to user {sandbox.OTHER_UID}" in done.stderr, done
+
+
+def state_files():
+    """The regular files of the state directory that hold something."""
+    found = [entry.path for entry in os.scandir(product.STATE_DIR) if entry.is_file() and entry.stat().st_size]
+    assert found, "there are no state files to look at"
+    return found
 
 
 ECHO = 7007
@@ -143,8 +171,8 @@ def test_reload(lab):
     daemon = ours.up()
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     def policy():
-        return lab.host.run(["nft", "list", "table", "inet", "proxyvpn"], check=False).stdout
-    assert "203.0.113.77" not in policy()
+        return table(lab)
+    assert "203.0.113.77" not in policy() and labs.DNS[0] in policy(), policy()
     with client.connect(lab, labs.WEB[0], ECHO) as held:
         say(held, b"before")
         write(SYSTEM_FILE, f'proxy-url = "{proxy.url()}"\ndns = ["203.0.113.77"]\nexclude = ["203.0.113.128/25"]\nmtu = 1400\nlog-level = "debug"\n')
@@ -173,7 +201,7 @@ def test_reload(lab):
 
 @case("reload_credentials", timeout=90)
 def test_reload_credentials(lab):
-    """Credentials that the proxy refuses are put right by reload, and traffic flows; no secret is to be read; who may not command may not reload."""
+    """Refused credentials are put right by reload; no secret is to be read; who may not command may not reload."""
     wanted = "Basic " + base64.b64encode(b"alice:right-hunter2").decode()
     def script(proxy, conn, request):
         if request.headers.get("proxy-authorization") != wanted:
@@ -183,41 +211,51 @@ def test_reload_credentials(lab):
     servers.who_servers(lab)
     servers.Dns(lab, names=scenes.NAMES)
     ours = product.Product(lab, user="pvtest")
-    ours.secrets += ["wrong-hunter2", "right-hunter2"]
+    ours.secrets += ["wrong-hunter2", "right-hunter2", wanted.removeprefix("Basic ")]
     file = "/run/lab/own.toml"
     def credentials(password):
         write(file, f'proxy-url = "{proxy.url()}"\nusername = "alice"\npassword = "{password}"\n', 0o600)
         os.chown(file, sandbox.TEST_UID, sandbox.TEST_GID)
     credentials("wrong-hunter2")
     daemon = ours.up("--config", file)
-    assert both(lab, labs.WEB, timeout=5)[0].kind == "ERROR"
+    expect_refused(both(lab, labs.WEB), within=5, errors=("ENETUNREACH",))
+    daemon.wait_log("407")
     credentials("right-hunter2")
-    done = ours.run("reload", user="pvother")
-    assert done.returncode != 0, done
+    done = ours.run_as_stranger("reload")
+    assert done.returncode == 1 and done.stdout == "" and "error: " in done.stderr, done
+    assert "reloaded" not in daemon.log(), daemon.log()
+    expect_refused(both(lab, labs.WEB), within=5, errors=("ENETUNREACH",))
     done = ours.run("reload")
     assert done.returncode == 0 and "reloaded: credentials" in done.stdout and "hunter2" not in done.stdout + done.stderr, done
     wait_until(lambda: both(lab, labs.WEB, timeout=5)[0].kind == VIA_PROXY, 20, "the new credentials count")
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     # A worker that starts later has them too.
-    for worker in ours.workers(daemon.pid):
+    workers = set(ours.workers(daemon.pid))
+    assert workers
+    for worker in workers:
         os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: (now := set(ours.workers(daemon.pid))) and not now & workers, 20, "new workers run")
     wait_until(lambda: both(lab, labs.WEB, timeout=5)[0].kind == VIA_PROXY, 20, "new workers have the new credentials")
     scenes.finish(ours, daemon)
 
 
 @case("log_forms", timeout=90)
 def test_log_forms(lab):
-    """JSON lines are JSON, each connection has its number; the journal gets fields; no terminal, no colours and no progress."""
+    """JSON lines are JSON, connections numbered; the journal gets fields; off a terminal no colours or progress."""
     proxy, ours = ground(lab)
     daemon = ours.up("--proxy-url", proxy.url(credentials="alice:hunter2-of-logs"), "--log-format", "json", "--verbose")
     ours.secrets.append("hunter2-of-logs")
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     daemon.wait_log(r'"message":"connection"', count=2)
-    records = [json.loads(line) for line in daemon.log().splitlines() if line.startswith("{")]
+    scenes.finish(ours, daemon)
+    # Standard output, which is for a person, goes into the same file here.
+    words = ("proxyvpn is up: ", "  ", "DNS bypass IPs: ")
+    person = [line for line in daemon.log().splitlines() if line.startswith(words)]
+    assert person and person[0].startswith("proxyvpn is up: "), daemon.log()
+    records = [json.loads(line) for line in daemon.log().splitlines() if line not in person]
     connections = [record for record in records if record["message"] == "connection"]
     assert len({record["fields"]["id"] for record in connections}) == len(connections) >= 2, connections
     assert all(record["level"] == "debug" and record["time"].endswith("Z") for record in connections), connections
-    scenes.finish(ours, daemon)
     # The journal: a socket in its place, and standard error as the stream that JOURNAL_STREAM names.
     os.makedirs("/run/systemd/journal", exist_ok=True)
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -232,19 +270,42 @@ def test_log_forms(lab):
     assert "connection id=" not in daemon.log(), daemon.log()
     scenes.finish(ours, daemon)
     journal.close()
-    daemon = ours.up("--proxy-url", proxy.url(), "--log-level", "warning")
+    daemon = ours.up("--proxy-url", proxy.url(), env={"TERM": "xterm"})
+    proxy.stop()
+    expect_refused(both(lab, labs.WEB), within=5)
+    daemon.wait_log("proxy lost")
     scenes.finish(ours, daemon)
-    assert "\x1b" not in daemon.log() and "going down" not in daemon.log(), daemon.log()
+    assert "proxyvpn is up" in daemon.log() and "everything is as before" in daemon.log(), daemon.log()
+    for word in ("\x1b", "\r", "starting: ", "going down: ", "trying again in"):
+        assert word not in daemon.log(), daemon.log()
+    daemon = ours.up("--proxy-url", f"http://{labs.PROXY[0]}:3128", "--log-level", "warning")
+    expect_refused(both(lab, labs.WEB), within=5)
+    daemon.wait_log("proxy lost")
+    scenes.finish(ours, daemon)
+    assert "going down" not in daemon.log() and "as before" not in daemon.log(), daemon.log()
 
 
 @case("progress_on_a_terminal", timeout=90)
 def test_progress(lab):
-    """On a terminal: steps of the start, a lost proxy with the seconds to the next try, colours unless NO_COLOR; every such line goes again."""
+    """On a terminal: steps of the start, time to the next try, colours unless NO_COLOR; all such lines go again."""
     proxy, ours = ground(lab)
+    starting, again, going = "proxyvpn: starting: ", "the proxy is lost: trying again in", "going down: "
+    seen, stays = on_a_terminal(lab, proxy, ours, {"TERM": "xterm"}, "\x1b\\[33mwarning:")
+    assert all(word in seen for word in (starting, again, going)), seen
+    # What stays on the screen has none of the lines that were taken back.
+    assert not [word for word in ("starting: ", "trying again in", going) if word in stays], stays
+    seen, stays = on_a_terminal(lab, proxy, ours, {"TERM": "xterm", "NO_COLOR": "1"}, "warning: proxy lost")
+    assert all(word in seen for word in (starting, again, going)) and "\x1b[3" not in seen, seen
+    seen, _ = on_a_terminal(lab, proxy, ours, {"TERM": "dumb"}, "warning: proxy lost")
+    assert not [word for word in (starting, again, going, "\x1b", "\r\x1b[K") if word in seen], seen
+
+
+def on_a_terminal(lab, proxy, ours, variables, warning):
+    """up, the proxy away and back, down: (what was written, what of it stays on the screen)."""
     master, slave = pty.openpty()
     argv = ours.argv(["up", "--proxy-url", proxy.url()])
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, cwd="/", start_new_session=True,
-                               env=ours.environment({"TERM": "xterm"}))
+                               env=ours.environment(variables))
     os.close(slave)
     seen = ""
     def read_until(pattern, timeout=30):
@@ -254,20 +315,17 @@ def test_progress(lab):
             assert time.monotonic() < end, f"{pattern!r} is not on the terminal: {seen!r}"
             if select.select([master], [], [], 0.1)[0]:
                 seen += os.read(master, 65536).decode(errors="replace")
-    read_until("proxyvpn: starting: ")
     read_until("proxyvpn is up")
     proxy.stop()
     both(lab, labs.WEB, timeout=3)
-    read_until(r"the proxy is lost: trying again in \d+ s")
-    read_until("\x1b\\[33mwarning:")
+    if variables["TERM"] != "dumb":
+        read_until(r"the proxy is lost: trying again in \d+ s")
+    read_until(warning)
     proxy.start()
     wait_until(lambda: both(lab, labs.WEB, timeout=3)[0].kind == VIA_PROXY, 30, "the proxy is back")
     ours.down()
-    read_until("going down: ")
     assert process.wait(30) == 0
     read_until("everything is as before")
     os.close(master)
-    # What stays on the screen has none of the lines that were taken back.
-    screen = [line.split("\r\x1b[K")[-1] for line in seen.replace("\r\n", "\n").split("\n")]
-    assert not [line for line in screen if "starting: " in line or "trying again in" in line], screen
     ours.wait_gone()
+    return seen, "\n".join(line.split("\r\x1b[K")[-1] for line in seen.replace("\r\n", "\n").split("\n"))

@@ -6,10 +6,11 @@ import signal
 
 import lab as labs
 import product
+import scenes
 import scripted_proxy
 import servers
 from cases import case
-from client import ERROR, VIA_PROXY, both, expect_way
+from client import DIRECT, VIA_PROXY, both, expect_refused, expect_way
 from lab import wait_until
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "pkg/container"
@@ -35,7 +36,7 @@ def capabilities():
 
 @case("container_sidecar", timeout=60)
 def test_container_sidecar(lab):
-    """Root with the recipe's capabilities and no others: up, healthy, SIGTERM leaves the pod shut."""
+    """Root with the recipe's capabilities alone: up, healthy; SIGTERM and a crash leave it shut until unlock."""
     allowed = capabilities()
     entry, command, health = instruction("ENTRYPOINT"), instruction("CMD"), instruction("HEALTHCHECK")
     assert entry == ["/usr/bin/proxyvpn"] and health[0] == entry[0], (entry, health)
@@ -50,12 +51,19 @@ def test_container_sidecar(lab):
         expect_way(both(lab, labs.WEB), VIA_PROXY)     # another process in the same namespace
         assert daemon.stop(signal.SIGTERM) == 0
         wait_until(lambda: not ours.pids(), 15, "no process is left")
-        for result in both(lab, labs.WEB, timeout=3):
-            assert result.kind == ERROR, f"after SIGTERM the pod is open: {result}"
+        expect_refused(both(lab, labs.WEB), what="after SIGTERM")
+        assert "tun0" not in lab.host.run(["ip", "-o", "link"]).stdout, "more than the killswitch stays"
         assert ours.run(*health[1:], prefix=prefix).returncode == 4, "not told that it is shut"
         # Started again in the same namespace: takes over without opening.
         daemon = ours.up(*command[1:], command=command[0], prefix=prefix, env={"PROXYVPN_PROXY_URL": proxy.url()})
         expect_way(both(lab, labs.WEB), VIA_PROXY)
-    ours.down()
-    daemon.wait_exit()
-    ours.run("unlock")
+        daemon.kill()
+        ours.wait_gone()
+        expect_refused(both(lab, labs.WEB), what="after a crash")
+        daemon = ours.up(*command[1:], command=command[0], prefix=prefix, env={"PROXYVPN_PROXY_URL": proxy.url()})
+        expect_way(both(lab, labs.WEB), VIA_PROXY)
+        scenes.finish(ours, daemon)
+        expect_refused(both(lab, labs.WEB), what="after down")
+    # What was shut is the killswitch's doing: without it the way is open.
+    assert ours.run("unlock", prefix=prefix).returncode == 0
+    expect_way(both(lab, labs.WEB), DIRECT)

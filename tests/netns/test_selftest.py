@@ -49,8 +49,9 @@ def test_selftest(lab):
     text = ask(lab)                                           # the first nameserver of resolv.conf
     assert f"server     {labs.DNS[0]}:53 over UDP" in text and labs.WEB[0] in text, text
     assert re.search(r"times      DNS [\d.]+ ms, total [\d.]+ ms", text), text
-    rules = lab.host.run(["ip", "rule"]).stdout.replace(":\t", ": ").split("\n")
-    assert all(f"  {rule.strip()}" in text for rule in rules if rule.strip()), f"{rules} not in {text}"
+    rules = [rule.strip() for rule in lab.host.run(["ip", "rule"]).stdout.replace(":\t", ": ").splitlines()]
+    printed = [line.strip() for line in text.splitlines()]
+    assert rules and all(rule in printed for rule in rules), f"{rules} not in {text}"
     text = ask(lab, "--server", labs.DNS[1], "--type", "AAAA", "--no-ip")
     assert f"[{labs.DNS[1]}]:53 over UDP" in text and labs.WEB[1] in text and "ip rule" not in text, text
     for server in labs.DNS:
@@ -80,6 +81,7 @@ def test_selftest(lab):
     for line in (r"200: from all fwmark 0x10000000/0x30000000 lookup 28790", r"32800: not from all fwmark 0x20000000/0x30000000",
                  r"default dev tun0 table 28790", r"local default dev lo table 28791"):
         assert re.search(line, text), f"{line} not in {text}"
+    servers.Dns(lab, addresses=labs.OTHER_DNS)      # there, but not allowed
     ask(lab, "--server", labs.OTHER_DNS[0], "--no-ip", exit_code=SEND)
     before = len(quiet.requests)
     assert "status 200" in ask(lab, "--no-ip", "--proxy-url", quiet.url(), "--socket-mark", "0x20000000")
@@ -88,6 +90,7 @@ def test_selftest(lab):
     ask(lab, "--no-ip", exit_code=NO_SERVER)
     lab.set_resolvers(labs.DNS)
     scenes.finish(ours, daemon)
+    ask(lab, "--server", labs.OTHER_DNS[0], "--no-ip")
 
 
 E2E = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "test-e2e.sh")
@@ -123,8 +126,9 @@ def test_e2e(lab):
     text = e2e(lab, PROXY_URL=by_name, USE_RESOLVED_PROXY="0", DNS_SERVER=labs.DNS[0], ALLOW_DNS=labs.DNS[0], **name)
     assert "asking the allowed resolver" in text and "over UDP" in text, text
     assert ("web.test", 1, labs.HOST[0], "udp") in dns.queries, dns.queries
-    seen = len(proxy.connects())
-    e2e(lab, PROXY_URL=by_name, SELFTEST_USE_PROXY="0", DNS_SERVER=labs.DNS[0], **name)
+    seen, asked = len(proxy.connects()), dns.queries.count(("web.test", 1, labs.HOST[0], "udp"))
+    text = e2e(lab, PROXY_URL=by_name, SELFTEST_USE_PROXY="0", DNS_SERVER=labs.DNS[0], **name)
+    assert "over UDP" in text and dns.queries.count(("web.test", 1, labs.HOST[0], "udp")) > asked, text
     assert f"{labs.DNS[0]}:53" not in proxy.connects()[seen:], proxy.connects()
     text = e2e(lab, PROXY_URL="http://no-such-host.invalid:1", PROXY_URL_RESOLVED=proxy.url(), SELFTEST_PROXY_URL=proxy.url(six=True),
                SELFTEST_SOCKET_MARK="", DNS_SERVER=labs.OTHER_DNS[0], TIMEOUT_MS="8000", **name)

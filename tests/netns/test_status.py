@@ -54,6 +54,7 @@ def test_states(lab):
     servers.who_servers(lab)
     waiter = subprocess.Popen(ours.argv(["status", "--wait", "--timeout", "60"]), stdout=subprocess.PIPE, text=True,
                               env=ours.environment())
+    assert waiter.poll() is None, "--wait did not wait"
     daemon = ours.up("--proxy-url", proxy.url(credentials="alice:secret"))
     ours.secrets.append("secret")
     assert waiter.wait(30) == 0 and waiter.stdout.read().startswith("Up\n")
@@ -73,7 +74,12 @@ def test_states(lab):
         assert re.search(rf"^{field} {{2,}}\S", text, re.M), f"{field}: {text}"
     assert ours.run("status", "--wait", "down", "--timeout", "0.3").returncode == TOO_LATE
     lost(lab, ours, proxy)
+    waiter = subprocess.Popen(ours.argv(["status", "--wait", "down", "--timeout", "60"]), stdout=subprocess.PIPE,
+                              text=True, env=ours.environment())
+    status(ours, "Proxy lost (shut)", NO_TRAFFIC)
+    assert waiter.poll() is None, "--wait down did not wait"
     daemon.kill()
+    assert waiter.wait(30) == SHUT and waiter.stdout.read().startswith("Crashed (shut)\n")
     text, value = status(ours, "Crashed (shut)", SHUT)
     assert value["shut"] and "proxyvpn up" in text and "proxyvpn down" in text
     # Anybody may look at rules and routes.
@@ -130,12 +136,15 @@ def test_flows(lab):
     as_root = subprocess.run(lab.host.argv([os.environ["PROXYVPN_BIN"], "flows", "--sort", "id"]), text=True, capture_output=True,
                              env=ours.environment(), check=True).stdout
     assert f"({os.getpid()})" in as_root and as_root.startswith("ID "), as_root
+    for key, first in (("up", up), ("down", down), ("age", up), ("idle", up)):
+        assert [flow["id"] for flow in flows(ours, "--sort", key)["flows"]][:1] == [first["id"]], key
     assert ours.run("flows", "--sort", "size").returncode == 2
     for words in (("kill",), ("kill", "7"), ("kill", "1.1", "1.2"), ("list",)):
         assert ours.run("flows", *words).returncode == 2, words
     assert ours.run("flows", "kill", "9999.1").returncode == 1
-    stranger = ours.run("flows", "kill", up["id"], user="pvother")
-    assert stranger.returncode != 0
+    stranger = ours.run_as_stranger("flows", "kill", up["id"])
+    assert stranger.returncode == 1 and stranger.stdout == "" and "error: " in stranger.stderr, stranger
+    assert {flow["id"] for flow in flows(ours)["flows"]} == {up["id"], down["id"]}, "a stranger has killed a flow"
     killed = ours.run("flows", "kill", up["id"])
     assert killed.returncode == 0 and killed.stdout == f"flow {up['id']} was reset\n", killed.stderr
     try:
@@ -148,7 +157,8 @@ def test_flows(lab):
     assert after["flows"][0]["bytes"]["down"] > down["bytes"]["down"]
     busy.close()
     scenes.finish(ours, daemon)
-    assert "no proxyvpn is up" in ours.run("flows").stderr
+    nobody = ours.run("flows")
+    assert nobody.returncode == 1 and nobody.stdout == "" and "no proxyvpn is up" in nobody.stderr, nobody
 
 
 def drain(sock):
@@ -199,9 +209,10 @@ def test_metrics(lab):
     assert families(ours.run("metrics").stdout).keys() == page.keys()
     pids = [pid for pid, parent in ours.pids().items() if parent == daemon.pid and comm(pid) == "proxyvpn-metric"]
     assert len(pids) == 1, ours.pids()
-    for name, value in status_file(pids[0]).items():
-        assert name not in ("CapPrm", "CapEff", "CapInh", "CapAmb") or int(value, 16) == 0, name
-        assert name != "Seccomp" or product.is_sanitized() or value == "2"
+    confined = status_file(pids[0])
+    for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+        assert int(confined[name], 16) == 0, name
+    assert confined["NoNewPrivs"] == "1" and (product.is_sanitized() or confined["Seccomp"] == "2"), confined
     for request, code in ((b"GET /other HTTP/1.1\r\n\r\n", 404), (b"POST /metrics HTTP/1.1\r\n\r\n", 405), (b"\x16\x03\x01\r\n\r\n", 400),
                           (b"GET /metrics HTTP/1.1\r\nA: " + b"a" * 9000, 431)):
         assert scrape(lab, request)[0] == code, request[:40]
@@ -210,12 +221,16 @@ def test_metrics(lab):
         sock = lab.host.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.connect(("127.0.0.1", 9095))
         crowd.append(sock)
+    held = [link for link in product.descriptors(pids[0]) if link.startswith("socket:")]
+    assert 1 <= len(held) < 30, f"{len(held)} sockets are held for a crowd of {len(crowd)}"
     labs.wait_until(lambda: answers(lab), 20, "the silent ones are dropped and metrics are answered again", step=0.5)
     for sock in crowd:
         sock.close()
     os.kill(pids[0], signal.SIGKILL)
     daemon.wait_log("for --metrics has ended")
     labs.wait_until(lambda: answers(lab), 20, "another process answers", step=0.5)
+    now = [pid for pid, parent in ours.pids().items() if parent == daemon.pid and comm(pid) == "proxyvpn-metric"]
+    assert len(now) == 1 and now != pids, f"{now} after {pids}"
     scenes.finish(ours, daemon)
     assert families(ours.run("metrics").stdout)["proxyvpn_up"] == {(): 0.0}
     taken = lab.host.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -1,4 +1,5 @@
 """`status --watch` in a real terminal (tmux), with thousands of flows."""
+import json
 import os
 import re
 import resource
@@ -10,6 +11,8 @@ import time
 
 import lab as labs
 import product
+import scripted_proxy
+import test_status
 from cases import Skip, case
 
 BUSY = 5                    # of them, that get bytes all the time
@@ -124,7 +127,7 @@ class Terminal:
 
     def ends_clean(self):
         """It has ended with 0, and the terminal is as before: the screen, echo, lines, the cursor."""
-        printed = "\n".join(self.wait(r"^ended=0$", look_at=self.history))
+        printed = "\n".join(self.wait(r"^ended=0$[\s\S]*\bicanon\b[\s\S]*\bechoke\b", look_at=self.history))
         screen = "\n".join(self.screen())
         assert "APPLICATION" not in screen, f"the view stays on the screen:\n{screen}"
         assert re.search(r"(?<!-)\bicanon\b", printed) and re.search(r"(?<!-)\becho\b", printed), printed
@@ -165,6 +168,7 @@ def test_watch(lab):
     assert len(rows) >= 8 and all(re.search(rf"\d+\.\d+ .* {re.escape(labs.WEB[0])}:\d+", row) for row in rows), drawn
     small.wait(rf"\({os.getpid()}\)")                          # whose the busiest are
     busiest = small.wait(r"^\d+\.\d+ .*[KM]iB/s$")[titles + 1:titles + 1 + BUSY]
+    assert len(busiest) == BUSY, busiest
     assert all(re.search(r"[KM]iB/s$", row) for row in busiest), "the busiest are not on top:\n" + "\n".join(busiest)
     pid, before, began = small.pid(), cpu_seconds(small.pid()), time.monotonic()
     time.sleep(5)
@@ -195,17 +199,41 @@ def test_watch(lab):
     ours.down()
 
 
-@case("status_watch_without_a_terminal")
+@case("status_watch_without_a_terminal", timeout=90)
 def test_plain(lab):
-    """status --watch into a pipe: the status again and again; with --json one line each; the state goes on when the daemon ends."""
-    ours = product.Product(lab)
-    for arguments, mark in ((("--watch",), "Down\n"), (("--watch", "--json"), '"state":"down"')):
-        process = subprocess.Popen(ours.argv(["status", *arguments]), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   stdin=subprocess.DEVNULL, text=True, env=ours.environment())
-        seen = ""
-        while seen.count(mark) < 2:
+    """status --watch into a pipe: the status again and again, --json one line each; both go on when a daemon ends."""
+    ours, proxy = product.Product(lab), scripted_proxy.ScriptedProxy(lab)
+
+    def watch(*arguments):
+        process = subprocess.Popen(ours.argv(["status", "--watch", *arguments]), stdin=subprocess.DEVNULL, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ours.environment())
+        lab.on_close(process.kill)
+        return process
+
+    def until(process, is_it, count=2):
+        """Reads until `count` lines are what is waited for; each line that was read."""
+        lines = []
+        while sum(map(is_it, lines)) < count:
             line = process.stdout.readline()
             assert line, f"it ended: {process.stderr.read()}"
-            seen += line
+            lines.append(line)
+        return lines
+
+    def told(line):
+        return test_status.checked(line, "status")["state_text"]
+
+    plain, as_json = watch(), watch("--json")
+    until(plain, lambda line: line == "Down\n")
+    until(as_json, lambda line: told(line) == "Down")
+    daemon = ours.up("--proxy-url", proxy.url())
+    until(plain, lambda line: line == "Up\n")
+    until(plain, lambda line: line.startswith("workers "), count=1)
+    assert json.loads(until(as_json, lambda line: told(line) == "Up")[-1])["pid"] == daemon.pid
+    ours.down()
+    assert daemon.wait_exit() == 0
+    until(plain, lambda line: line == "Down\n")
+    until(as_json, lambda line: told(line) == "Down")
+    for process in (plain, as_json):
         process.terminate()
-        assert process.wait(10) == 0
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0 and errors == "", f"{process.returncode} {errors}"
