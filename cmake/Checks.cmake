@@ -15,6 +15,11 @@ proxyvpn_check(check.lwip_source check ${CMAKE_SOURCE_DIR}/tests/lwip_source_tes
 if(Python3_FOUND)
   proxyvpn_check(check.packages check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/packages_agree.py)
   proxyvpn_check(check.pictures check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/pictures_test.py)
+  proxyvpn_check(check.dashboard check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/dashboard_agree.py)
+  proxyvpn_check(check.dashboard_finds_disagreements check ${Python3_EXECUTABLE}
+                 ${CMAKE_SOURCE_DIR}/tests/dashboard_agree.py --self-test)
+  proxyvpn_check(check.completions_finds_disagreements check ${Python3_EXECUTABLE}
+                 ${CMAKE_SOURCE_DIR}/tests/completions_test.py --self-test)
   if(TARGET proxyvpn AND TARGET proxyvpn-selftest)
     proxyvpn_check(check.documentation check ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/docs_agree.py
                    --proxyvpn $<TARGET_FILE:proxyvpn> --selftest $<TARGET_FILE:proxyvpn-selftest>)

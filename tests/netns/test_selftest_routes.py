@@ -29,7 +29,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def ask(lab, *arguments, exit_code):
     """What it printed, both streams."""
-    argv = [sys.executable, "-c", WITHOUT_NETLINK, binary(), "--server", labs.DNS[0], "--timeout-ms", "8000", *arguments]
+    argv = [sys.executable, "-c", WITHOUT_NETLINK, binary(), "--server", labs.DNS[0], "--timeout-ms", "8000",
+            *arguments]
     done = labs.kernel.run(lab.host.argv(argv), check=False, timeout=60)
     text = done.stdout + done.stderr
     assert done.returncode == exit_code, f"{arguments}: exit {done.returncode}, not {exit_code}: {text}"
