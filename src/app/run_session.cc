@@ -35,6 +35,9 @@ namespace {
 constexpr seconds kReadyTime{10};
 constexpr unsigned kStartAttempts = 3;  // deaths of a worker in a row before the command is started
 constexpr seconds kResolvePause{5};
+constexpr seconds kDrainTime{1};          // for what the command has sent last
+constexpr milliseconds kDrainStep{5};     // between two looks at the connections left
+constexpr milliseconds kStopTime{500};    // for a worker to end by itself
 constexpr std::uint8_t kGo = 'g';
 
 void complain(const std::string& sentence) {
@@ -125,11 +128,23 @@ class RunSession final : private WorkerListener {
     while (!status_) {
       if (!reactor_.turn()) return give_up("epoll_wait failed");
     }
-    pool_.kill_all();
+    end_connections();
     return *status_;
   }
 
  private:
+  // What the command has sent goes on after its end, as it would from the kernel. What is still open
+  // behind that belongs to processes that it left behind, or to a server that does not close: reset.
+  void end_connections() {
+    const TimePoint until = reactor_.now() + kDrainTime;
+    while (pool_.totals().flows_open > 0 && reactor_.now() < until) {
+      if (!reactor_.turn(kDrainStep)) break;
+    }
+    pool_.stop(kStopTime);
+    while (!gone_ && reactor_.turn()) {
+    }
+  }
+
   int give_up(const std::string& reason) {
     log::error(reason);
     ::kill(command_, SIGKILL);
@@ -190,7 +205,7 @@ class RunSession final : private WorkerListener {
     }
     log::error("a worker " + how + "; its connections end, another one takes over");
   }
-  void on_all_gone() override {}
+  void on_all_gone() override { gone_ = true; }
 
   // The proxy's name may lead elsewhere by now.
   void on_resolve(unsigned) override {
@@ -222,6 +237,7 @@ class RunSession final : private WorkerListener {
   pid_t command_ = 0;
   UniqueFd channel_;  // until the command may start
   std::optional<int> status_;
+  bool gone_ = false;  // every worker has ended
 };
 
 std::vector<UniqueFd> make_sockets(connect::ProxySockets& maker, Family family, unsigned count) {

@@ -1,5 +1,6 @@
 """`proxyvpn run`: one command behind the proxy, as an ordinary user without any privilege."""
 import fcntl
+import hashlib
 import os
 import pty
 import select
@@ -351,6 +352,12 @@ for name in ("during", "after"):
 '''
 
 
+SEND_AND_END = """import os, socket, sys
+sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+sock.sendall(b"proxyvpn" * (1 << 18))
+os._exit(3)"""
+
+
 @case("run_settings", timeout=120)
 def test_run_settings(lab):
     """The proxy from the environment and from files, no secret to the command; what stays behind has no network."""
@@ -386,6 +393,15 @@ def test_run_settings(lab):
         assert f"{web.NAME}:80" in done.stderr, f"--verbose says nothing of the connection: {done.stderr}"
         lines = through(runner.run(argv=lab.host.argv([*base, "--proxy-url", proxy.url(), "--", *show])))
         assert "--proxy-url" in lines, f"not the command line: {lines}"
+
+        # What it has sent arrives, although it ends at once and nobody waits for an answer.
+        sink = servers.serve(lab, labs.SINK, servers.sink)
+        for address in labs.WEB:
+            done = runner.run("/usr/bin/python3", "-c", SEND_AND_END, address, str(labs.SINK))
+            assert done.returncode == 3, f"{done.returncode} {done.stderr}"
+        wait_until(lambda: len(sink.sessions) == 2 and all(s.result for s in sink.sessions), 10, "both senders' ends")
+        sent = hashlib.sha256(b"proxyvpn" * (1 << 18)).hexdigest()
+        assert [s.result for s in sink.sessions] == [sent, sent], [s.result for s in sink.sessions]
 
         # What the command leaves behind has no network any more when it has ended.
         os.mkdir("/run/lab/left")
