@@ -147,10 +147,11 @@ std::string table_text(const UpFlags& flags) {
   for (const auto& row : option_rows()) {
     std::string value = shown_value(flags, row);
     if (value.empty()) value = "-";
-    const std::string name = row.name;
+    const std::string_view name = row.name;
     const std::size_t gap = value.size() < values ? values - value.size() : 0;
-    text += name + std::string(names - name.size() + 2, ' ') + value + std::string(gap + 2, ' ') +
-            source_of(flags, row) + "\n";
+    text.append(name).append(names - name.size() + 2, ' ');
+    text.append(value).append(gap + 2, ' ');
+    text.append(source_of(flags, row)).append("\n");
   }
   return text;
 }

@@ -62,6 +62,7 @@ std::vector<probe::Server> servers_to_ask(const DoctorOptions& options, const Do
   auto addresses =
       daemon.resolvers.empty() ? allowed_resolvers(options.config, facts.host) : daemon.resolvers;
   std::vector<probe::Server> servers;
+  servers.reserve(addresses.size() + 1);
   for (const auto& address : addresses) servers.push_back({{address, dns::kPort}, {}});
   // What programs ask, when that is a stub on this machine.
   const auto own = probe::default_server(dns::ResolverPaths{}, false);

@@ -46,9 +46,9 @@ void write_all(int fd, const std::string& text) {
 class Trials {
  public:
   explicit Trials(int fd) : fd_(fd) {}
-  void tell(std::string_view name, const Result<>& result, std::string how = {}) const {
+  void tell(std::string_view name, const Result<>& result, const std::string& how = {}) const {
     const Trial trial{std::string(name), result.has_value(),
-                      result ? std::move(how) : result.error().message};
+                      result ? how : result.error().message};
     write_all(fd_, to_line(trial));
   }
 

@@ -189,7 +189,8 @@ std::string identity_map(const std::string& map) {
   unsigned long long count = 0;
   while (lines >> inside >> outside >> count) {
     const std::string first = std::to_string(inside);
-    out += first + " " + first + " " + std::to_string(count) + "\n";
+    out.append(first).append(" ").append(first).append(" ");
+    out.append(std::to_string(count)).append("\n");
   }
   return out;
 }

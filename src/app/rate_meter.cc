@@ -1,11 +1,13 @@
 #include "app/rate_meter.h"
 
+#include <cmath>
+
 namespace proxyvpn::app {
 
 std::uint64_t per_second(std::uint64_t before, std::uint64_t after, Duration time) noexcept {
   const double length = std::chrono::duration<double>(time).count();
   if (after <= before || length <= 0) return 0;
-  return static_cast<std::uint64_t>(static_cast<double>(after - before) / length + 0.5);
+  return static_cast<std::uint64_t>(std::llround(static_cast<double>(after - before) / length));
 }
 
 void RateMeter::sample(TimePoint now, const WorkerTotals& totals) {

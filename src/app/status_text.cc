@@ -159,7 +159,7 @@ std::string aligned(const Fields& fields) {
   for (const auto& field : fields) width = std::max(width, field.first.size());
   std::string text;
   for (const auto& [key, value] : fields) {
-    text += key + std::string(width - key.size() + 2, ' ') + value + "\n";
+    text.append(key).append(width - key.size() + 2, ' ').append(value).append("\n");
   }
   return text;
 }

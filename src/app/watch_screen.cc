@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "app/status_text.h"
 
@@ -102,6 +103,19 @@ unsigned graph_height(unsigned height) {
   return height < 30 ? 1 : std::min((height - 10) / 10, 4u);
 }
 
+// What stands left of a graph: the rate now at its foot, the peak at its head.
+struct Legend {
+  const char* word = "";
+  std::string rate;
+  Style style = Style::Dim;
+};
+
+Legend legend_for(unsigned row, unsigned rows, bool down, std::uint64_t now, std::uint64_t peak) {
+  if (row + 1 == rows) return {down ? "down" : "up", human_bytes(now) + "/s", Style::Plain};
+  if (row == 0) return {"max", human_bytes(peak) + "/s", Style::Dim};
+  return {};
+}
+
 void draw_graph(const WatchView& view, unsigned width, unsigned rows, bool down,
                 std::vector<ScreenLine>& lines) {
   std::vector<std::uint64_t> values;
@@ -113,16 +127,11 @@ void draw_graph(const WatchView& view, unsigned width, unsigned rows, bool down,
   for (const auto value : values) wide.insert(wide.end(), stretch, value);
   const unsigned columns = std::min(room, 60 * stretch);
   const auto graph = sparkline(wide, columns, rows, view.utf8);
+  const std::uint64_t now = down ? view.status.rates.down : view.status.rates.up;
   for (unsigned i = 0; i < rows; ++i) {
+    const Legend legend = legend_for(i, rows, down, now, peak);
     LineMaker line(width);
-    const std::uint64_t now = down ? view.status.rates.down : view.status.rates.up;
-    const bool last = i + 1 == rows;
-    const bool first = i == 0;
-    line.at(5, last ? (down ? "down" : "up") : first ? "max" : "", Style::Dim);
-    const std::string rate = last    ? human_bytes(now) + "/s"
-                             : first ? human_bytes(peak) + "/s"
-                                     : std::string();
-    line.at(kLegend - 6, rate, last ? Style::Plain : Style::Dim, true);
+    line.at(5, legend.word, Style::Dim).at(kLegend - 6, legend.rate, legend.style, true);
     line.add(" ");
     line.add_blocks(graph[i], columns, down ? Style::Down : Style::Up);
     lines.push_back(line.take());
@@ -208,7 +217,7 @@ std::vector<std::string> sparkline(const std::vector<std::uint64_t>& values, uns
   std::vector<std::string> lines(rows, std::string(width - count, ' '));
   for (auto at = first; at != values.end(); ++at) {
     const double share = top == 0 ? 0 : static_cast<double>(*at) / static_cast<double>(top);
-    auto filled = static_cast<unsigned>(share * 8 * rows + 0.5);
+    auto filled = static_cast<unsigned>(std::lround(share * 8 * rows));
     if (*at != 0 && filled == 0) filled = 1;  // something is more than nothing
     for (unsigned row = 0; row < rows; ++row) {
       const unsigned below = (rows - 1 - row) * 8;

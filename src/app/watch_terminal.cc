@@ -14,7 +14,11 @@
 namespace proxyvpn::app {
 namespace {
 
-enum Pair : short { kGreen = 1, kRed, kCyan, kYellow };
+// Numbers of colour pairs.
+constexpr short kGreen = 1;
+constexpr short kRed = 2;
+constexpr short kCyan = 3;
+constexpr short kYellow = 4;
 
 class CursesTerminal final : public WatchTerminal {
  public:
@@ -77,7 +81,7 @@ class CursesTerminal final : public WatchTerminal {
   }
 
  private:
-  [[nodiscard]] chtype colour(Pair pair) const {
+  [[nodiscard]] chtype colour(short pair) const {
     return colours_ ? static_cast<chtype>(COLOR_PAIR(pair)) : A_NORMAL;
   }
   [[nodiscard]] chtype attributes(Style style) const {
