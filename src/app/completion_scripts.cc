@@ -7,8 +7,9 @@
 namespace proxyvpn::app {
 namespace {
 
-// A text between single quotes; such a quote becomes '\''.
-std::string quoted(std::string_view text) {
+// A text between single quotes; such a quote becomes '\''. Not "quoted": with a std::string that
+// means std::quoted() wherever <iomanip> happens to be included.
+std::string shell_quoted(std::string_view text) {
   std::string result = "'";
   for (const char c : text) {
     if (c == '\'') {
@@ -66,7 +67,7 @@ std::string bash_values(const CompletedOption& option) {
     case Completes::Commands:
       return "mapfile -t COMPREPLY < <(compgen -c -- \"$cur\")";
     case Completes::Choices:
-      return "mapfile -t COMPREPLY < <(compgen -W " + quoted(joined(option.choices, " ")) +
+      return "mapfile -t COMPREPLY < <(compgen -W " + shell_quoted(joined(option.choices, " ")) +
              " -- \"$cur\")";
   }
   return ":";
@@ -93,7 +94,8 @@ std::string bash_paths(const CompletedCommand& top) {
   walk(top, "", [&](const std::string& path, const CompletedCommand& command) {
     for (const auto& below : command.commands) {
       const std::string whole = path.empty() ? below.name : path + " " + below.name;
-      text += "      " + quoted(path + ":" + below.name) + ") path=" + quoted(whole) + " ;;\n";
+      text += "      " + shell_quoted(path + ":" + below.name) + ") path=" + shell_quoted(whole) +
+              " ;;\n";
     }
   });
   return text + "      :-*) path=up ;;\n";
@@ -106,17 +108,17 @@ std::string bash_completion(const CompletedCommand& top) {
   walk(top, "", [&](const std::string& path, const CompletedCommand& command) {
     for (const auto& option : command.options) {
       if (option.argument.empty()) continue;
-      text += "    " + quoted(path + ":" + option.name) + ")\n      " + bash_values(option) +
+      text += "    " + shell_quoted(path + ":" + option.name) + ")\n      " + bash_values(option) +
               "\n      return\n      ;;\n";
     }
   });
   text += "  esac\n  case $path in\n";
   walk(top, "", [&](const std::string& path, const CompletedCommand& command) {
     auto words = names_of(command);
-    text += "    " + quoted(path) + ")\n";
+    text += "    " + shell_quoted(path) + ")\n";
     text += "      if [[ $cur != -* ]]; then\n        ";
     if (!words.empty()) {
-      text += "mapfile -t COMPREPLY < <(compgen -W " + quoted(joined(words, " ")) + " -- \"$cur\")";
+      text += "mapfile -t COMPREPLY < <(compgen -W " + shell_quoted(joined(words, " ")) + " -- \"$cur\")";
     } else {
       text += command.words.empty() ? ":" : bash_values(command.words.front());
     }
@@ -125,7 +127,7 @@ std::string bash_completion(const CompletedCommand& top) {
     for (const auto& option : command.options) {
       for (auto& name : spellings(option)) options.push_back(std::move(name));
     }
-    text += "      mapfile -t COMPREPLY < <(compgen -W " + quoted(joined(options, " ")) +
+    text += "      mapfile -t COMPREPLY < <(compgen -W " + shell_quoted(joined(options, " ")) +
             " -- \"$cur\")\n      ;;\n";
   });
   return text + "  esac\n}\ncomplete -F _proxyvpn proxyvpn\n";
@@ -164,7 +166,7 @@ std::string zsh_option(const CompletedOption& option, const std::string& name) {
   if (!option.argument.empty()) {
     text += ":" + zsh_text(option.argument) + ":" + zsh_action(option);
   }
-  return quoted(text);
+  return shell_quoted(text);
 }
 
 std::string zsh_function(const std::string& path) {
@@ -177,7 +179,7 @@ std::string zsh_arguments(const CompletedCommand& command) {
     for (const auto& name : spellings(option)) text += " \\\n    " + zsh_option(option, name);
   }
   for (const auto& word : command.words) {
-    text += " \\\n    " + quoted(std::string(word.repeats ? "*" : "") + ":" +
+    text += " \\\n    " + shell_quoted(std::string(word.repeats ? "*" : "") + ":" +
                                  zsh_text(word.argument) + ":" + zsh_action(word));
   }
   return text + "\n";
@@ -188,7 +190,7 @@ std::string zsh_dispatch(const std::string& path, const CompletedCommand& comman
   std::string text =
       "  if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then\n    local -a commands=(\n";
   for (const auto& below : command.commands) {
-    text += "      " + quoted(below.name + ":" + zsh_text(below.help)) + "\n";
+    text += "      " + shell_quoted(below.name + ":" + zsh_text(below.help)) + "\n";
   }
   text += "    )\n    _describe command commands\n    return\n  fi\n  case $words[2] in\n";
   for (const auto& below : command.commands) {
@@ -229,7 +231,7 @@ std::string fish_values(const CompletedOption& option) {
     case Completes::Commands:
       return " -x -a '(__fish_complete_command)'";
     case Completes::Choices:
-      return " -x -a " + quoted(joined(option.choices, " "));
+      return " -x -a " + shell_quoted(joined(option.choices, " "));
   }
   return "";
 }
@@ -273,8 +275,8 @@ std::string fish_completion(const CompletedCommand& top) {
   walk(top, "", [&](const std::string& path, const CompletedCommand& command) {
     for (const auto& below : command.commands) {
       const std::string whole = path.empty() ? below.name : path + " " + below.name;
-      text += "      case " + quoted(path + ":" + below.name) + "\n        set path " +
-              quoted(whole) + "\n";
+      text += "      case " + shell_quoted(path + ":" + below.name) + "\n        set path " +
+              shell_quoted(whole) + "\n";
     }
   });
   text +=
