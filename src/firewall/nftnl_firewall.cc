@@ -191,9 +191,10 @@ Result<> NftnlFirewall::verify(const Ruleset& ruleset) {
     for (const Chain& chain : want.chains) rules += chain.rules.size();
     if (!have->present || have->flags != flags || content->rules != rules ||
         *now != structure(want)) {
-      return fail(Code::System, doing + ": the kernel took table " + place + " with " +
-                                    size_text(rules, flags) + ", and now has " +
-                                    size_text(content->rules, have->flags));
+      std::string text = doing;
+      text.append(": the kernel took table ").append(place).append(" with ");
+      text.append(size_text(rules, flags)).append(", and now has ");
+      return fail(Code::System, text.append(size_text(content->rules, have->flags)));
     }
   }
   auto print = fingerprint(ruleset);
