@@ -9,8 +9,8 @@ tl::unexpected<Error> owned_by_another() {
   return fail(Code::Busy, "a proxyvpn that is still alive holds this machine's killswitch");
 }
 
-// Nobody knows which connections went direct by the policy of a crashed run, or `lock` has none: all
-// that came not from outside are cut, so that no application's next byte leaves in clear.
+// Nobody knows which connections went direct by the policy of a crashed run, or `lock` has none:
+// all that came not from outside are cut, so that no application's next byte leaves in clear.
 void cut_connections(const HostDoors& doors, CleanUp& result) {
   const auto sockets = list_sockets(*doors.sockets);
   if (!sockets) {
@@ -24,17 +24,6 @@ void cut_connections(const HostDoors& doors, CleanUp& result) {
     }
     ++result.connections;
   }
-}
-
-void keep_inbound(const HostDoors& doors, firewall::Policy& policy, CleanUp& result) {
-  const auto sockets = list_sockets(*doors.sockets);
-  if (!sockets) {
-    result.warnings.push_back("connections into this machine that are open now may end: " +
-                              sockets.error().message);
-    return;
-  }
-  for (const auto& socket : sockets->inbound)
-    policy.keep.push_back({socket.local, socket.remote});
 }
 
 Result<> remove_routing(const HostDoors& doors, const std::vector<std::string>& tun_names,
@@ -80,7 +69,12 @@ Result<CleanUp> lock_machine(const HostDoors& doors, firewall::Policy policy) {
   if (!presence) return tl::unexpected(presence.error());
   if (*presence == Presence::Owned) return owned_by_another();
   CleanUp result;
-  keep_inbound(doors, policy, result);
+  if (const auto sockets = list_sockets(*doors.sockets)) {
+    keep_inbound(*sockets, policy);
+  } else {
+    result.warnings.push_back("connections into this machine that are open now may end: " +
+                              sockets.error().message);
+  }
   if (auto installed = doors.firewall->install(shut(policy)); !installed)
     return tl::unexpected(installed.error());
   if (auto marked = doors.routing->add(lock_marker()); !marked)

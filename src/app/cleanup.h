@@ -27,9 +27,9 @@ struct CleanUp {
 Result<CleanUp> clean_up(const HostDoors& doors, const std::vector<std::string>& tun_names,
                          Leftovers what);
 
-// `lock`: shuts the machine without a daemon, and cuts what it had opened. Sessions that have come in
-// stay, as with `up`: whoever locks it may sit in one. A killswitch of a crashed run is replaced in
-// one transaction. Code::Busy when a daemon is up. CleanUp::connections and ::warnings are told.
+// `lock`: shuts the machine without a daemon, and cuts what it had opened. Sessions that have come
+// in stay, as with `up`: whoever locks it may sit in one. A killswitch of a crashed run is replaced
+// in one transaction. Code::Busy when a daemon is up. CleanUp::connections and ::warnings are told.
 Result<CleanUp> lock_machine(const HostDoors& doors, firewall::Policy policy);
 
 }  // namespace proxyvpn::app

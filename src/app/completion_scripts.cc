@@ -118,7 +118,8 @@ std::string bash_completion(const CompletedCommand& top) {
     text += "    " + shell_quoted(path) + ")\n";
     text += "      if [[ $cur != -* ]]; then\n        ";
     if (!words.empty()) {
-      text += "mapfile -t COMPREPLY < <(compgen -W " + shell_quoted(joined(words, " ")) + " -- \"$cur\")";
+      text += "mapfile -t COMPREPLY < <(compgen -W " + shell_quoted(joined(words, " ")) +
+              " -- \"$cur\")";
     } else {
       text += command.words.empty() ? ":" : bash_values(command.words.front());
     }
@@ -180,7 +181,7 @@ std::string zsh_arguments(const CompletedCommand& command) {
   }
   for (const auto& word : command.words) {
     text += " \\\n    " + shell_quoted(std::string(word.repeats ? "*" : "") + ":" +
-                                 zsh_text(word.argument) + ":" + zsh_action(word));
+                                       zsh_text(word.argument) + ":" + zsh_action(word));
   }
   return text + "\n";
 }

@@ -72,9 +72,8 @@ void check_trials(const DoctorFacts& facts, Checks& checks) {
     checks.skip("tun-driver", "not tried: see tun-device");
   }
   check_trial(facts, kTrialNftables, "nftables", "the kernel takes the whole rule set",
-              "the kernel does not take the rule set",
-              kPacketFilterAdvice,
-              CheckState::Fail, checks);
+              "the kernel does not take the rule set", kPacketFilterAdvice, CheckState::Fail,
+              checks);
   check_table_owner(facts, checks);
   check_trial(facts, kTrialEgress, "nftables-egress", "--egress-guard can be used",
               "--egress-guard cannot be used", "Linux 5.16 and later can", CheckState::Ok, checks);

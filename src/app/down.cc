@@ -101,6 +101,11 @@ Daemons stop_daemons(const Config& config) {
   return result;
 }
 
+std::string cut_text(const CleanUp& cleaned) {
+  if (cleaned.connections == 0) return {};
+  return ", " + std::to_string(cleaned.connections) + " open connections were cut";
+}
+
 int report(const CleanUp& cleaned, const Daemons& daemons) {
   for (const auto& warning : cleaned.warnings) say("warning: " + warning);
   if (cleaned.still_locked) {
@@ -108,10 +113,7 @@ int report(const CleanUp& cleaned, const Daemons& daemons) {
   } else if (daemons.found && !daemons.forced) {
     say("down: everything is as before");
   } else if (daemons.forced || cleaned.found) {
-    say("down: what was left behind is removed" +
-        (cleaned.connections == 0
-             ? std::string()
-             : ", " + std::to_string(cleaned.connections) + " open connections were cut"));
+    say("down: what was left behind is removed" + cut_text(cleaned));
   } else {
     say("nothing to do: no proxyvpn is up");
   }
@@ -176,9 +178,7 @@ int run_lock(const Config& config) {
   if (!locked) return complain(locked.error().message);
   for (const auto& warning : locked->warnings) say("warning: " + warning);
   say("locked: nothing leaves this machine until `proxyvpn up` or `proxyvpn unlock`" +
-      (locked->connections == 0
-           ? std::string()
-           : "; " + std::to_string(locked->connections) + " open connections were cut"));
+      cut_text(*locked));
   return 0;
 }
 

@@ -51,7 +51,7 @@ void write_head(Text& text, const Config& config, const HostPlan& plan,
 }
 
 void write_firewall(Text& text, const Config& config, firewall::Policy policy,
-                    const std::vector<netlink::TcpSocket>& inbound) {
+                    const MachineSockets& sockets) {
   const char* title = policy.mode == firewall::Mode::Open
                           ? "packet marks, in one transaction (no killswitch)"
                           : "killswitch and packet marks, in one transaction";
@@ -60,9 +60,9 @@ void write_firewall(Text& text, const Config& config, firewall::Policy policy,
       config.backend == firewall::Backend::IptablesLegacy) {
     text.comment("--firewall asks for iptables: the same rules go into its chains PROXYVPN_*");
   }
-  for (const auto& socket : inbound) policy.keep.push_back({socket.local, socket.remote});
-  if (!inbound.empty()) {
-    text.comment(std::to_string(inbound.size()) +
+  keep_inbound(sockets, policy);
+  if (!sockets.inbound.empty()) {
+    text.comment(std::to_string(sockets.inbound.size()) +
                  " open connections into this machine are kept (sets keep4, keep6)");
   }
   text.line("nft -f - <<'EOF'");
@@ -100,22 +100,18 @@ std::vector<std::string> device_commands(const HostPlan& plan) {
 
 }  // namespace
 
-SocketFacts read_socket_facts() {
-  SocketFacts facts;
+MachineSockets read_sockets() {
   const auto diag = netlink::open_socket_diag();
-  if (!diag) return facts;
-  if (auto connected = (*diag)->connected()) facts.connected = std::move(*connected);
-  if (auto listeners = (*diag)->listeners()) facts.listeners = std::move(*listeners);
-  return facts;
+  if (!diag) return {};
+  return list_sockets(**diag).value_or(MachineSockets{});
 }
 
 std::string dry_run_text(const Config& config, const HostPlan& plan,
-                         const std::vector<Endpoint>& proxies, const SocketFacts& sockets) {
+                         const std::vector<Endpoint>& proxies, const MachineSockets& sockets) {
   Text text;
   write_head(text, config, plan, proxies);
-  const auto inbound = netlink::inbound(sockets.connected, sockets.listeners);
-  write_firewall(text, config, plan.policy, inbound);
-  write_cuts(text, captured({sockets.connected, inbound}, plan.policy));
+  write_firewall(text, config, plan.policy, sockets);
+  write_cuts(text, captured(sockets, plan.policy));
   const auto& routing = plan.routing;
   text.step("a table that leads nowhere, before any rule points at it");
   for (const auto& route : routing.barrier_routes) text.line(to_command(route));

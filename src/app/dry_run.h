@@ -6,22 +6,16 @@
 #include "app/config.h"
 #include "app/host_facts.h"
 #include "app/lifecycle.h"
-#include "netlink/sock_diag.h"
 
 namespace proxyvpn::app {
 
-// The machine's own TCP sockets at this moment, for the sessions that are kept and the connections
-// that are cut.
-struct SocketFacts {
-  std::vector<netlink::TcpSocket> connected;
-  std::vector<Endpoint> listeners;
-};
-// Needs no privilege; empty where the kernel does not tell.
-SocketFacts read_socket_facts();
+// Those of this moment. Needs no privilege; empty where the kernel does not tell.
+MachineSockets read_sockets();
 
 // Lines of comment start with '#'. The password is not in it. Rules are those of the nftables back
-// ends; with iptables forced, the comment says so.
+// ends; with iptables forced, the comment says so. `sockets`: sessions that are kept and
+// connections that are cut.
 std::string dry_run_text(const Config& config, const HostPlan& plan,
-                         const std::vector<Endpoint>& proxies, const SocketFacts& sockets);
+                         const std::vector<Endpoint>& proxies, const MachineSockets& sockets);
 
 }  // namespace proxyvpn::app

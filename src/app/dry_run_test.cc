@@ -19,7 +19,7 @@ struct Scene {
   Config config;
   HostFacts facts;
   std::vector<Endpoint> proxies{{ip("192.0.2.10"), 3128}};
-  SocketFacts sockets;
+  MachineSockets sockets;
 
   Scene() {
     config.proxy = {"proxy.example", 3128, connect::Credentials{"alice", Secret("hunter2")}};
@@ -46,14 +46,13 @@ void expect_in_order(const std::string& text, const std::vector<std::string>& pa
 
 TEST(DryRun, PrintsTheStepsInTheOrderOfTheStart) {
   Scene scene;
-  scene.sockets.listeners = {{ip("0.0.0.0"), 22}};
   netlink::TcpSocket ssh;
   ssh.local = {ip("192.0.2.5"), 22};
   ssh.remote = {ip("198.51.100.7"), 50000};
   netlink::TcpSocket web;
   web.local = {ip("192.0.2.5"), 41000};
   web.remote = {ip("203.0.113.80"), 443};
-  scene.sockets.connected = {ssh, web};
+  scene.sockets = {{ssh, web}, {ssh}};
   const auto text = scene.text();
   expect_in_order(text,
                   {"# proxyvpn up --dry-run", "nft -f - <<'EOF'\n", "table inet proxyvpn",

@@ -47,8 +47,7 @@ class Trials {
  public:
   explicit Trials(int fd) : fd_(fd) {}
   void tell(std::string_view name, const Result<>& result, const std::string& how = {}) const {
-    const Trial trial{std::string(name), result.has_value(),
-                      result ? how : result.error().message};
+    const Trial trial{std::string(name), result.has_value(), result ? how : result.error().message};
     write_all(fd_, to_line(trial));
   }
 

@@ -67,6 +67,17 @@ Result<MachineSockets> list_sockets(netlink::SocketDiag& door) {
   return MachineSockets{std::move(*connected), std::move(inbound)};
 }
 
+bool keep_inbound(const MachineSockets& sockets, firewall::Policy& policy) {
+  bool more = false;
+  for (const TcpSocket& socket : sockets.inbound) {
+    const firewall::KeepFlow flow{socket.local, socket.remote};
+    if (has(policy.keep, flow)) continue;
+    policy.keep.push_back(flow);
+    more = true;
+  }
+  return more;
+}
+
 std::vector<TcpSocket> captured(const MachineSockets& sockets, const firewall::Policy& policy) {
   // What came in, and the near ends of connections to a service of this machine.
   std::set<std::pair<Endpoint, Endpoint>> spared;
@@ -179,18 +190,6 @@ Result<> Lifecycle::cut(const std::vector<std::pair<Endpoint, Endpoint>>& flows)
 // --- steps
 // ----------------------------------------------------------------------------------------
 
-// True: there are inbound sessions that were not in the keep set.
-bool Lifecycle::extend_keep(const MachineSockets& sockets) {
-  bool more = false;
-  for (const TcpSocket& socket : sockets.inbound) {
-    const firewall::KeepFlow flow{socket.local, socket.remote};
-    if (has(plan_.policy.keep, flow)) continue;
-    plan_.policy.keep.push_back(flow);
-    more = true;
-  }
-  return more;
-}
-
 Result<> Lifecycle::install_first() {
   touched_ = true;
   auto installed = doors_.firewall->install(plan_.policy);
@@ -212,7 +211,7 @@ Result<> Lifecycle::raise_killswitch() {
   const auto early = list_sockets(*doors_.sockets);
   if (!early && early.error().code != Code::Unsupported) return tl::unexpected(early.error());
   if (early) {
-    extend_keep(*early);
+    keep_inbound(*early, plan_.policy);
   } else {
     warn("this kernel does not list its sockets (" + early.error().message +
          "): connections into this machine that are open now will be cut");
@@ -220,7 +219,7 @@ Result<> Lifecycle::raise_killswitch() {
   if (auto installed = install_first(); !installed) return installed;
   auto late = list_sockets(*doors_.sockets);
   if (!late) return {};
-  const bool more = early && extend_keep(*late);
+  const bool more = early && keep_inbound(*late, plan_.policy);
   earlier_ = std::move(*late);
   return more ? doors_.firewall->install(plan_.policy) : Result<>();
 }

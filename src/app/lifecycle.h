@@ -57,6 +57,9 @@ struct MachineSockets {
 };
 Result<MachineSockets> list_sockets(netlink::SocketDiag& door);
 
+// Puts the sessions from outside into the keep set. True: there were some that were not in it.
+bool keep_inbound(const MachineSockets& sockets, firewall::Policy& policy);
+
 // Connected sockets whose traffic goes (or would go) through the TUN: outbound, not ours, not
 // direct by policy.
 std::vector<netlink::TcpSocket> captured(const MachineSockets& sockets,
@@ -132,7 +135,6 @@ class Lifecycle {
 
   Result<> take(std::size_t index);
   std::vector<std::string> undo_from(std::size_t count);
-  bool extend_keep(const MachineSockets& sockets);
   using Flows = std::set<std::pair<Endpoint, Endpoint>>;
   Result<unsigned> destroy_captured(const Flows* only = nullptr);
   Result<unsigned> destroy_captured(const MachineSockets& sockets, const Flows* only);

@@ -104,8 +104,7 @@ void check_firewall(const Config& config, const HostFacts& facts, Checks& checks
     // The packet filter refuses to answer: one sentence is enough.
     checks.skip("firewall", "the packet filter answers nobody without CAP_NET_ADMIN");
   } else {
-    checks.add({"firewall",
-                blocking(config),
+    checks.add({"firewall", blocking(config),
                 "no packet filter can be used: " + facts.firewall_error->message,
                 kPacketFilterAdvice});
   }

@@ -13,7 +13,8 @@ namespace proxyvpn::app {
 
 // What to do where nothing sets rules.
 inline constexpr const char* kPacketFilterAdvice =
-    "load nf_tables and its modules (sudo modprobe nf_tables nft_ct nft_reject_inet), or install nft or "
+    "load nf_tables and its modules (sudo modprobe nf_tables nft_ct nft_reject_inet), or install "
+    "nft or "
     "iptables";
 
 struct Findings {

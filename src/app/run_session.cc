@@ -35,9 +35,9 @@ namespace {
 constexpr seconds kReadyTime{10};
 constexpr unsigned kStartAttempts = 3;  // deaths of a worker in a row before the command is started
 constexpr seconds kResolvePause{5};
-constexpr seconds kDrainTime{1};          // for what the command has sent last
-constexpr milliseconds kDrainStep{5};     // between two looks at the connections left
-constexpr milliseconds kStopTime{500};    // for a worker to end by itself
+constexpr seconds kDrainTime{1};        // for what the command has sent last
+constexpr milliseconds kDrainStep{5};   // between two looks at the connections left
+constexpr milliseconds kStopTime{500};  // for a worker to end by itself
 constexpr std::uint8_t kGo = 'g';
 
 void complain(const std::string& sentence) {
@@ -133,8 +133,9 @@ class RunSession final : private WorkerListener {
   }
 
  private:
-  // What the command has sent goes on after its end, as it would from the kernel. What is still open
-  // behind that belongs to processes that it left behind, or to a server that does not close: reset.
+  // What the command has sent goes on after its end, as it would from the kernel. What is still
+  // open behind that belongs to processes that it left behind, or to a server that does not close:
+  // reset.
   void end_connections() {
     const TimePoint until = reactor_.now() + kDrainTime;
     while (pool_.totals().flows_open > 0 && reactor_.now() < until) {

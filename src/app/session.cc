@@ -218,7 +218,7 @@ int print_dry_run(const Config& config) {
     complain("error: " + decision.error().message);
     return 1;
   }
-  std::fputs(dry_run_text(config, decision->plan, decision->proxies, read_socket_facts()).c_str(),
+  std::fputs(dry_run_text(config, decision->plan, decision->proxies, read_sockets()).c_str(),
              stdout);
   return 0;
 }

@@ -11,7 +11,8 @@ namespace {
 // A compiler that sees both ends of memory that nobody looks at leaves it out.
 void look_at(const void* memory) { __asm__ volatile("" : : "r"(memory) : "memory"); }
 
-// Where an optimising compiler knows how much was asked for. To be of use this is built hardened, too.
+// Where an optimising compiler knows how much was asked for. To be of use this is built hardened,
+// too.
 TEST(Scrub, OverwritesMoreThanWasAskedFor) {
   auto* bytes = static_cast<char*>(std::malloc(5));
   ASSERT_NE(bytes, nullptr);

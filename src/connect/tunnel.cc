@@ -187,7 +187,7 @@ void Tunnel::pump_down() noexcept {
 bool Tunnel::read_some() noexcept {
   const auto room = flow_->send_buffer(bulk_ ? kLargeRead : kSmallRead);
   if (room.empty()) return false;  // on_writable() goes on
-  const ssize_t n = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
+  const ssize_t n = receive(fd_.get(), room);
   if (n > 0) {
     const auto got = static_cast<std::size_t>(n);
     active_ = table_.reactor_.now();
@@ -209,7 +209,6 @@ bool Tunnel::read_some() noexcept {
     if (up_done_) close_socket(false);
     return false;
   }
-  if (err == EINTR) return true;
   if (err == EAGAIN) {
     readable_ = false;
     return false;

@@ -8,7 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <span>
 
 #include "base/secret.h"
 #include "connect/refusal.h"
@@ -31,7 +30,8 @@ int pending_error(int fd) noexcept {
   return err != 0 ? err : ECONNRESET;
 }
 
-// recv(2), once more when a signal came in between.
+}  // namespace
+
 ssize_t receive(int fd, std::span<std::uint8_t> buffer) noexcept {
   ssize_t n = 0;
   do {
@@ -39,8 +39,6 @@ ssize_t receive(int fd, std::span<std::uint8_t> buffer) noexcept {
   } while (n < 0 && errno == EINTR);
   return n;
 }
-
-}  // namespace
 
 Tunnel::Setup::~Setup() {
   drop_attempts();

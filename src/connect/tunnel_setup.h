@@ -1,14 +1,20 @@
 #pragma once
 // The part of a tunnel that exists only until the proxy has answered. Private to the tunnel's
 // files.
+#include <sys/types.h>
+
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "connect/tunnel.h"
 
 namespace proxyvpn::connect {
+
+// recv(2) without waiting, once more when a signal came in between.
+ssize_t receive(int fd, std::span<std::uint8_t> buffer) noexcept;
 
 // One connection attempt to one of the proxy's addresses.
 struct Tunnel::Attempt final : public event::Handler {

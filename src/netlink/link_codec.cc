@@ -62,7 +62,9 @@ bool without_ipv6(const Error& error) {
   return error.sys_errno == EAFNOSUPPORT || error.sys_errno == EOPNOTSUPP;
 }
 
-Error no_memory(const std::string& doing) { return {Code::System, ENOMEM, doing + ": out of memory"}; }
+Error no_memory(const std::string& doing) {
+  return {Code::System, ENOMEM, doing + ": out of memory"};
+}
 
 LinkHandle link_of(std::uint32_t index) {
   LinkHandle link(rtnl_link_alloc());
@@ -70,20 +72,21 @@ LinkHandle link_of(std::uint32_t index) {
   return link;
 }
 
-// Sends what libnl-route made of a request.
-Result<> send_built(NetlinkSocket& socket, int built, nl_msg* raw, const std::string& doing) {
-  if (built < 0) return fail(Code::System, doing + ": " + nl_geterror(built));
-  Message message(raw);
-  return socket.request(message, doing);
+// What libnl-route made of a request, or why it made none.
+Result<Message> built(int result, nl_msg* message, const std::string& doing) {
+  if (result < 0) return fail(Code::System, doing + ": " + nl_geterror(result));
+  return Message(message);
 }
 
 Result<> change(NetlinkSocket& socket, std::uint32_t index, const LinkHandle& changes,
                 const std::string& doing) {
   const LinkHandle link = link_of(index);
   if (!link || !changes) return tl::unexpected(no_memory(doing));
-  nl_msg* message = nullptr;
-  const int built = rtnl_link_build_change_request(link.get(), changes.get(), 0, &message);
-  return send_built(socket, built, message, doing);
+  nl_msg* raw = nullptr;
+  const int result = rtnl_link_build_change_request(link.get(), changes.get(), 0, &raw);
+  auto message = built(result, raw, doing);
+  if (!message) return tl::unexpected(message.error());
+  return socket.request(*message, doing);
 }
 
 Result<> set_up_ipv4(NetlinkSocket& socket, const LinkSetup& setup, std::uint32_t index) {
@@ -127,11 +130,11 @@ Result<> add_address(NetlinkSocket& socket, const Cidr& cidr, const std::string&
   rtnl_addr_set_prefixlen(address.get(), static_cast<int>(cidr.prefix));
   if (cidr.address.is_v6()) rtnl_addr_set_flags(address.get(), IFA_F_NODAD);  // usable at once
   nl_msg* raw = nullptr;
-  const int built = rtnl_addr_build_add_request(address.get(), NLM_F_CREATE | NLM_F_REPLACE, &raw);
-  if (built < 0) return fail(Code::System, doing + ": " + nl_geterror(built));
-  Message message(raw);
-  message.put_u8(IFA_PROTO, kProtocolId);  // Linux 5.18; older kernels pass over it
-  auto result = socket.request(message, doing);
+  const int made = rtnl_addr_build_add_request(address.get(), NLM_F_CREATE | NLM_F_REPLACE, &raw);
+  auto message = built(made, raw, doing);
+  if (!message) return tl::unexpected(message.error());
+  message->put_u8(IFA_PROTO, kProtocolId);  // Linux 5.18; older kernels pass over it
+  auto result = socket.request(*message, doing);
   if (!result && result.error().sys_errno == EEXIST) return {};
   // EACCES: net.ipv6.conf.<device>.disable_ipv6. Want of a capability is EPERM.
   if (!result && cidr.address.is_v6() &&
@@ -243,9 +246,11 @@ Result<> remove_our_tun(NetlinkSocket& socket, const std::string& name) {
   const std::string doing = "ip link del dev " + name;
   const LinkHandle handle = link_of((*link)->info.index);
   if (!handle) return tl::unexpected(no_memory(doing));
-  nl_msg* message = nullptr;
-  const int built = rtnl_link_build_delete_request(handle.get(), &message);
-  auto result = send_built(socket, built, message, doing);
+  nl_msg* raw = nullptr;
+  const int made = rtnl_link_build_delete_request(handle.get(), &raw);
+  auto message = built(made, raw, doing);
+  if (!message) return tl::unexpected(message.error());
+  auto result = socket.request(*message, doing);
   if (!result && result.error().code == Code::NotFound) return {};
   return result;
 }

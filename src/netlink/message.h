@@ -56,20 +56,6 @@ class Message {
   Message& put_string(int attribute, const std::string& value) {
     return keep(message_ ? nla_put_string(message_.get(), attribute, value.c_str()) : -1);
   }
-  Message& put_bytes(int attribute, std::span<const std::uint8_t> value) {
-    return keep(
-        message_ ? nla_put(message_.get(), attribute, static_cast<int>(value.size()), value.data())
-                 : -1);
-  }
-  // Attributes that `fill` puts go into one nested attribute.
-  template <class Fill>
-  Message& nest(int attribute, Fill fill) {
-    nlattr* start = message_ ? nla_nest_start(message_.get(), attribute) : nullptr;
-    if (start == nullptr) return keep(-1);
-    fill(*this);
-    return keep(nla_nest_end(message_.get(), start));
-  }
-
   [[nodiscard]] bool ok() const noexcept { return ok_; }
   [[nodiscard]] nl_msg* get() const noexcept { return message_.get(); }
   [[nodiscard]] const nlmsghdr* raw() const noexcept { return nlmsg_hdr(message_.get()); }

@@ -54,8 +54,8 @@ Endpoint endpoint(int family, const std::uint32_t (&words)[4], std::uint16_t por
           ntohs(port)};
 }
 
-// Both families in one walk over the kernel's table, which takes milliseconds where it is large: the
-// request of before Linux 3.3 can say AF_UNSPEC, SOCK_DIAG_BY_FAMILY cannot.
+// Both families in one walk over the kernel's table, which takes milliseconds where it is large:
+// the request of before Linux 3.3 can say AF_UNSPEC, SOCK_DIAG_BY_FAMILY cannot.
 Message request(std::uint32_t states) {
   inet_diag_req body{};
   body.idiag_family = AF_UNSPEC;
@@ -118,7 +118,8 @@ Result<> LibnlSocketDiag::dump(std::uint32_t states, const std::string& doing,
                                const std::function<void()>& restart) {
   Message message = request(states);
   auto result = socket_.dump(message, doing, visit, restart);
-  if (!result && (result.error().code == Code::NotFound || result.error().code == Code::Unsupported)) {
+  if (!result &&
+      (result.error().code == Code::NotFound || result.error().code == Code::Unsupported)) {
     result.error().code = Code::Unsupported;
     result.error().message += " (the kernel has no CONFIG_INET_DIAG, or can't load tcp_diag)";
   }

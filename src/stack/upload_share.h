@@ -32,7 +32,9 @@ class UploadShare {
     if (!counted && member.bytes >= kCounts) ++now_;
   }
   // Bytes for each of them: in this period or in the one before, whichever saw more.
-  [[nodiscard]] std::uint32_t each() const noexcept { return bytes_ / std::max({now_, before_, 1U}); }
+  [[nodiscard]] std::uint32_t each() const noexcept {
+    return bytes_ / std::max({now_, before_, 1U});
+  }
 
  private:
   void advance(TimePoint now) noexcept {

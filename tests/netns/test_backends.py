@@ -12,6 +12,7 @@ import scripted_proxy as bad
 import servers
 import snapshot
 import web
+import without_netlink
 from applications import curl_checks, download_and_upload, many_at_once
 from cases import Skip, case
 from client import DIRECT, VIA_PROXY, both, expect_refused, expect_way, probe
@@ -89,7 +90,7 @@ def test_without_nftables(lab):
     """No nf_tables: iptables-legacy by itself, with the same refusals; without that either, each is named, and nothing changes."""
     needs("iptables-legacy-restore")
     before = snapshot.take(lab)
-    prefix = ["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), "without_nftables.py")]
+    prefix = without_netlink.prefix(without_netlink.NETLINK_NETFILTER)
     done = kernel.run(lab.host.argv([*prefix, "/usr/sbin/nft", "list", "ruleset"]), check=False)
     assert done.returncode != 0, "nft works: this shows nothing"
     proxy, ours, daemon = scenes.start(lab, prefix=prefix)

@@ -1,6 +1,8 @@
-"""Runs a command on a kernel that answers for nf_tables as one without it does: sockets for it cannot be opened.
+"""Runs a command that can open no netlink sockets, or none of one protocol, as on a kernel without it.
 
-A seccomp filter, kept by everything that the command starts. Not a test: without_nftables.py COMMAND ...
+A seccomp filter, kept by everything that the command starts. Not a test:
+
+  without_netlink.py all|PROTOCOL COMMAND ...      PROTOCOL: a number of linux/netlink.h
 """
 import ctypes
 import errno
@@ -16,7 +18,12 @@ class Comparison(ctypes.Structure):
     _fields_ = [("argument", ctypes.c_uint), ("operator", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
 
 
-def install():
+def prefix(protocol="all"):
+    """What to put in front of a command."""
+    return ["/usr/bin/python3", os.path.abspath(__file__), str(protocol)]
+
+
+def install(protocol):
     library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
@@ -24,15 +31,18 @@ def install():
     library.seccomp_rule_add_array.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(Comparison)]
     library.seccomp_load.argtypes = [ctypes.c_void_p]
     filters = library.seccomp_init(ALLOW)
-    rule = (Comparison * 2)(Comparison(0, EQUAL, socket.AF_NETLINK, 0), Comparison(2, EQUAL, NETLINK_NETFILTER, 0))
+    rules = [Comparison(0, EQUAL, socket.AF_NETLINK, 0)]
+    if protocol != "all":
+        rules.append(Comparison(2, EQUAL, int(protocol), 0))
     number = library.seccomp_syscall_resolve_name(b"socket")
     for step in (library.seccomp_attr_set(filters, NO_NEW_PRIVS, 0),
-                 library.seccomp_rule_add_array(filters, ERRNO | errno.EPROTONOSUPPORT, number, 2, rule),
+                 library.seccomp_rule_add_array(filters, ERRNO | errno.EPROTONOSUPPORT, number, len(rules),
+                                                (Comparison * len(rules))(*rules)),
                  library.seccomp_load(filters)):
         if step != 0:
             sys.exit(f"no filter: {os.strerror(-step)}")
 
 
 if __name__ == "__main__":
-    install()
-    os.execvp(sys.argv[1], sys.argv[1:])
+    install(sys.argv[1])
+    os.execvp(sys.argv[2], sys.argv[2:])
