@@ -53,17 +53,20 @@ void set_option(int fd, int level, int option, int value) {
 
 }  // namespace
 
+Batch::Batch() : scratch_(kLargestMessage) {}
+
 void Batch::add(int type, int family, int flags, std::string what, const Fill& fill) {
-  std::vector<char> scratch(kLargestMessage);
   nlmsghdr* header = nftnl_nlmsg_build_hdr(
-      scratch.data(), static_cast<std::uint16_t>(type), static_cast<std::uint16_t>(family),
+      scratch_.data(), static_cast<std::uint16_t>(type), static_cast<std::uint16_t>(family),
       static_cast<std::uint16_t>(flags), static_cast<std::uint32_t>(steps_.size()));
   if (fill) fill(header);
   steps_.push_back({type, std::move(what), bytes_.size()});
   const std::size_t length = (std::size_t{header->nlmsg_len} + 3) & ~std::size_t{3};
-  bytes_.insert(bytes_.end(), scratch.begin(),
-                scratch.begin() + static_cast<std::ptrdiff_t>(length));
+  bytes_.insert(bytes_.end(), scratch_.data(), scratch_.data() + length);
 }
+
+NetfilterSocket::NetfilterSocket(mnl_socket* socket)
+    : socket_(socket), request_(kLargestMessage), answer_(kReceiveBuffer) {}
 
 Result<NetfilterSocket> NetfilterSocket::open() {
   mnl_socket* raw = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
@@ -145,16 +148,15 @@ tl::expected<void, BatchFailure> NetfilterSocket::commit(Batch&& batch) {
   const std::uint32_t first = send_batch(batch, err);
   if (err != 0) return broken(err, "cannot send the rules to the kernel");
   Answers answers;
-  std::vector<char> buffer(kReceiveBuffer);
   // The kernel works through a batch before sendto(2) returns: all answers are there already.
   for (int wait = 0;; wait = MSG_DONTWAIT) {
     const ssize_t got =
-        ::recv(mnl_socket_get_fd(socket_.get()), buffer.data(), buffer.size(), wait);
+        ::recv(mnl_socket_get_fd(socket_.get()), answer_.data(), answer_.size(), wait);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (got < 0) return broken(errno, "cannot read the kernel's answer about the rules");
     int length = static_cast<int>(got);
-    for (const auto* header = static_cast<const nlmsghdr*>(static_cast<void*>(buffer.data()));
+    for (const auto* header = static_cast<const nlmsghdr*>(static_cast<void*>(answer_.data()));
          mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length))
       take_answer(header, batch, first, answers);
   }
@@ -176,8 +178,7 @@ Result<> NetfilterSocket::ask(int type, int family, int flags, const Batch::Fill
 
 Result<> NetfilterSocket::ask_once(int type, int family, int flags, const Batch::Fill& fill,
                                    const Each& each) {
-  std::vector<char> scratch(kLargestMessage);
-  nlmsghdr* header = nftnl_nlmsg_build_hdr(scratch.data(), static_cast<std::uint16_t>(type),
+  nlmsghdr* header = nftnl_nlmsg_build_hdr(request_.data(), static_cast<std::uint16_t>(type),
                                            static_cast<std::uint16_t>(family),
                                            static_cast<std::uint16_t>(flags), ++sequence_);
   if (fill) fill(header);
@@ -188,15 +189,14 @@ Result<> NetfilterSocket::ask_once(int type, int family, int flags, const Batch:
     return MNL_CB_OK;
   };
   const bool single = (flags & NLM_F_DUMP) == 0;
-  std::vector<char> buffer(kReceiveBuffer);
   for (;;) {
-    const ssize_t got = mnl_socket_recvfrom(socket_.get(), buffer.data(), buffer.size());
+    const ssize_t got = mnl_socket_recvfrom(socket_.get(), answer_.data(), answer_.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
       return fail_errno(ETIMEDOUT, "no answer from the kernel's packet filter");
     if (got < 0) return fail_errno(errno, "cannot read the kernel's packet filter");
     Each& callback = const_cast<Each&>(each);
-    const int rc = mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), sequence_, port(),
+    const int rc = mnl_cb_run(answer_.data(), static_cast<std::size_t>(got), sequence_, port(),
                               deliver, &callback);
     if (rc < 0 && errno == ESRCH) continue;  // a late answer to an earlier request
     if (rc < 0) return fail_errno(errno, "cannot read the kernel's packet filter");

@@ -43,6 +43,11 @@ class NftnlFirewall final : public Firewall {
 
  private:
   using States = std::array<KernelTable, kFamilies.size()>;
+  struct Reading {
+    KernelTable table;
+    std::vector<std::string> structure;
+    Content content;
+  };
 
   [[nodiscard]] bool foreign(const KernelTable& table) const {
     return table.present && (table.flags & kOwner) != 0 && table.owner != socket_.port();
@@ -58,7 +63,9 @@ class NftnlFirewall final : public Firewall {
                      bool in_place);
   Result<> commit(const Ruleset& ruleset, const States& states, bool in_place);
   Result<> replace(const Ruleset& ruleset, const States& states, bool in_place);
+  Result<Reading> read(const Table& wanted);
   Result<> verify(const Ruleset& ruleset);
+  static std::string fingerprint_of(const Table& table, const Reading& have);
   Result<std::string> fingerprint(const Ruleset& ruleset);
 
   NetfilterSocket socket_;
@@ -172,53 +179,60 @@ Result<> NftnlFirewall::install(const Policy& policy) {
   return verify(ruleset);
 }
 
+// All that is in force of one table; but for its flags nothing when it is not there.
+Result<NftnlFirewall::Reading> NftnlFirewall::read(const Table& wanted) {
+  auto table = read_table(socket_, wanted.family, wanted.name);
+  if (!table) return tl::unexpected<Error>(table.error());
+  if (!table->present) return Reading{*table, {}, {}};
+  auto structure = read_structure(socket_, wanted.family, wanted.name);
+  if (!structure) return tl::unexpected<Error>(structure.error());
+  auto content = read_content(socket_, wanted.family, wanted.name);
+  if (!content) return tl::unexpected<Error>(content.error());
+  return Reading{*table, std::move(*structure), std::move(*content)};
+}
+
 // Reads back what is in force: some machines acknowledge and have nothing.
 Result<> NftnlFirewall::verify(const Ruleset& ruleset) {
   const std::string doing = "cannot read the firewall rules back";
   const std::uint32_t flags = wanted_flags(ruleset.vanishes);
   auto generation = socket_.generation();
   if (!generation) return wrap(generation.error(), doing);
+  std::string print;
   for (const Table& want : ruleset.tables) {
-    std::string place = to_string(want.family);
-    place += " " + want.name;
-    auto have = read_table(socket_, want.family, want.name);
+    auto have = read(want);
     if (!have) return wrap(have.error(), doing);
-    auto content = read_content(socket_, want.family, want.name);
-    if (!content) return wrap(content.error(), doing);
-    auto now = read_structure(socket_, want.family, want.name);
-    if (!now) return wrap(now.error(), doing);
     std::size_t rules = 0;
     for (const Chain& chain : want.chains) rules += chain.rules.size();
-    if (!have->present || have->flags != flags || content->rules != rules ||
-        *now != structure(want)) {
+    if (!have->table.present || have->table.flags != flags || have->content.rules != rules ||
+        have->structure != structure(want)) {
       std::string text = doing;
-      text.append(": the kernel took table ").append(place).append(" with ");
-      text.append(size_text(rules, flags)).append(", and now has ");
-      return fail(Code::System, text.append(size_text(content->rules, have->flags)));
+      text.append(": the kernel took table ").append(to_string(want.family)).append(" ");
+      text.append(want.name).append(" with ").append(size_text(rules, flags));
+      text.append(", and now has ");
+      return fail(Code::System, text.append(size_text(have->content.rules, have->table.flags)));
     }
+    print += fingerprint_of(want, *have);
   }
-  auto print = fingerprint(ruleset);
-  if (!print) return wrap(print.error(), doing);
   ruleset_ = ruleset;
-  fingerprint_ = *print;
+  fingerprint_ = std::move(print);
   generation_ = *generation;
   return {};
+}
+
+std::string NftnlFirewall::fingerprint_of(const Table& table, const Reading& have) {
+  std::string print = std::string(to_string(table.family)) + " " +
+                      std::to_string(have.table.present) + " " + std::to_string(have.table.flags) +
+                      " " + std::to_string(have.table.owner) + "\n";
+  for (const std::string& line : have.structure) print += line + "\n";
+  return print + have.content.fingerprint;
 }
 
 Result<std::string> NftnlFirewall::fingerprint(const Ruleset& ruleset) {
   std::string print;
   for (const Table& table : ruleset.tables) {
-    auto have = read_table(socket_, table.family, table.name);
+    auto have = read(table);
     if (!have) return tl::unexpected<Error>(have.error());
-    print += std::string(to_string(table.family)) + " " + std::to_string(have->present) + " " +
-             std::to_string(have->flags) + " " + std::to_string(have->owner) + "\n";
-    if (!have->present) continue;
-    auto lines = read_structure(socket_, table.family, table.name);
-    if (!lines) return tl::unexpected<Error>(lines.error());
-    for (const std::string& line : *lines) print += line + "\n";
-    auto content = read_content(socket_, table.family, table.name);
-    if (!content) return tl::unexpected<Error>(content.error());
-    print += content->fingerprint;
+    print += fingerprint_of(table, *have);
   }
   return print;
 }
