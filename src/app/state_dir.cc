@@ -51,9 +51,7 @@ Result<> write_all(int fd, std::string_view content, const std::string& what) {
   return {};
 }
 
-}  // namespace
-
-std::optional<gid_t> install_group() {
+std::optional<gid_t> find_install_group() {
   struct group entry {};
   struct group* found = nullptr;
   std::vector<char> buffer(16 * 1024);
@@ -61,6 +59,13 @@ std::optional<gid_t> install_group() {
     return std::nullopt;
   }
   return entry.gr_gid;
+}
+
+}  // namespace
+
+std::optional<gid_t> install_group() {
+  static const std::optional<gid_t> known = find_install_group();
+  return known;
 }
 
 Result<StateDir> StateDir::open_or_make(const std::string& path) {

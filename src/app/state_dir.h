@@ -22,7 +22,8 @@ inline constexpr char kLockName[] = "lock";
 inline constexpr char kLogName[] = "proxyvpn.log";
 inline constexpr char kOldLogName[] = "proxyvpn.log.1";
 
-// The group whose members may command the daemon; empty when the system has none (getgrnam_r(3)).
+// The group whose members may command the daemon; empty when the system has none. Looked up once,
+// as name services can be slow (getgrnam_r(3)).
 std::optional<gid_t> install_group();
 
 class StateDir {
