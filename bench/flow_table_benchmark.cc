@@ -16,7 +16,7 @@ struct NoAcceptor final : FlowAcceptor {
   void on_syn(TcpFlow&) noexcept override {}
 };
 
-FlowKey key_of(std::size_t i) {
+FlowKey table_key(std::size_t i) {
   const std::array<std::uint8_t, 4> to = {203, 0, static_cast<std::uint8_t>(i >> 14),
                                           static_cast<std::uint8_t>(i >> 6)};
   return {{parse_endpoint("10.0.0.5:1")->address, static_cast<std::uint16_t>(1024 + i)},
@@ -27,8 +27,8 @@ FlowKey key_of(std::size_t i) {
 struct Flows {
   explicit Flows(std::size_t count) : stack(io, acceptor, timers, {}) {
     for (std::size_t i = 0; i < count; ++i) {
-      all.push_back(std::make_unique<LwipFlow>(stack, key_of(i)));
-      keys.push_back(key_of(i));
+      all.push_back(std::make_unique<LwipFlow>(stack, table_key(i)));
+      keys.push_back(table_key(i));
     }
     std::shuffle(keys.begin(), keys.end(), std::mt19937(1));
   }

@@ -42,7 +42,7 @@ struct Acceptor final : FlowAcceptor {
   std::vector<std::unique_ptr<Consumer>> consumers;
 };
 
-FlowKey key_of(std::size_t i) {
+FlowKey flow_key(std::size_t i) {
   const std::array<std::uint8_t, 4> to = {198, 51, static_cast<std::uint8_t>(i >> 15),
                                           static_cast<std::uint8_t>(i >> 7)};
   return {{parse_endpoint("10.0.0.5:1")->address, static_cast<std::uint16_t>(1024 + i % 50000)},
@@ -57,7 +57,7 @@ struct World {
   }
   void open(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
-      peers.push_back(std::make_unique<testing::TcpPeer>(io, key_of(i)));
+      peers.push_back(std::make_unique<testing::TcpPeer>(io, flow_key(i)));
       peers.back()->syn();
       run();
       static_cast<void>(peers.back()->take());
@@ -110,7 +110,7 @@ void open_and_reset(benchmark::State& state) {
   const std::size_t idle = world.stack.flows();
   std::size_t next = idle;
   for (auto _ : state) {
-    testing::TcpPeer peer(world.io, key_of(next));
+    testing::TcpPeer peer(world.io, flow_key(next));
     next = next + 1 == idle + 1000 ? idle : next + 1;
     peer.syn();
     world.run();

@@ -13,7 +13,7 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr char kName[] = "proxyvpn-is-here";
-constexpr int kBacklog = 8;
+constexpr int kBeaconBacklog = 8;
 
 struct AbstractAddress {
   sockaddr_un address{};
@@ -35,7 +35,7 @@ Result<std::unique_ptr<Beacon>> Beacon::open(event::Reactor& reactor) {
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const auto address = name();
   if (!listener || ::bind(listener.get(), address.get(), address.length) != 0 ||
-      ::listen(listener.get(), kBacklog) != 0) {
+      ::listen(listener.get(), kBeaconBacklog) != 0) {
     const int err = errno;
     if (err == EADDRINUSE) return fail(Code::Busy, "another process uses the name of the beacon");
     return fail_errno(err, "opening the beacon");

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "app/completion.h"
+#include "base/joined.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -19,12 +20,6 @@ std::string shell_quoted(std::string_view text) {
     }
   }
   return result + "'";
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
 }
 
 std::string replaced(std::string text, char from, char to) {

@@ -16,7 +16,7 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr std::size_t kLongestAnswer = std::size_t{1} << 20;  // a file has at most 64 KiB
+constexpr std::size_t kLargestOptions = std::size_t{1} << 20;  // a file has at most 64 KiB
 
 void wipe_bytes(std::vector<std::uint8_t>& bytes) {
   wipe(reinterpret_cast<char*>(bytes.data()), bytes.size());
@@ -106,7 +106,7 @@ void ConfigReader::look() {
     const auto n = ::read(pipe_.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0 || bytes_.size() > kLongestAnswer) break;
+    if (n <= 0 || bytes_.size() > kLargestOptions) break;
     bytes_.insert(bytes_.end(), buffer.begin(), buffer.begin() + n);
   }
   wipe(reinterpret_cast<char*>(buffer.data()), buffer.size());

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "app/file_mode.h"
 #include "base/secret.h"
 #include "base/unique_fd.h"
 
@@ -40,12 +41,6 @@ bool trusted_owner(const struct stat& info) {
   return info.st_uid == 0 || info.st_uid == ::geteuid();
 }
 
-std::string octal(mode_t mode) {
-  std::array<char, 8> text{};
-  std::snprintf(text.data(), text.size(), "%04o", mode & 07777u);
-  return text.data();
-}
-
 tl::unexpected<Error> refused(const std::string& path, const std::string& why,
                               const std::string& mend) {
   return fail(Code::Permission,
@@ -61,7 +56,7 @@ Result<> check_owner_and_mode(const std::string& path, const struct stat& info) 
   // Group root is root.
   const bool group = (info.st_mode & S_IWGRP) != 0 && info.st_gid != 0;
   if (group || (info.st_mode & S_IWOTH) != 0) {
-    return refused(path, "others may write it (mode " + octal(info.st_mode) + ")",
+    return refused(path, "others may write it (mode " + mode_text(info.st_mode) + ")",
                    "chmod go-w " + path);
   }
   return {};

@@ -14,6 +14,9 @@
 
 namespace proxyvpn::app {
 
+// For an answer that the daemon has at hand.
+inline constexpr seconds kAnswerTime{3};
+
 class ControlClient {
  public:
   // Connects to the daemon of a state directory. NotFound: none listens there. Permission: this

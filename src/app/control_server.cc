@@ -15,7 +15,7 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr int kBacklog = 16;
+constexpr int kControlBacklog = 16;
 constexpr std::size_t kMostPeerGroups = 65536;  // NGROUPS_MAX
 
 // Relative to the open directory, so that no path component can be swapped under us and a long
@@ -136,7 +136,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::open(event::Reactor& react
   ::umask(old_mask);
   if (bound != 0) return fail_errno(bind_errno, what);
   directory.share_with_group(kControlName, 0660);
-  if (::listen(listener.get(), kBacklog) != 0) return fail_errno(errno, what);
+  if (::listen(listener.get(), kControlBacklog) != 0) return fail_errno(errno, what);
   if (!reactor.add(listener.get(), EPOLLIN, server->listen_handler_)) {
     return fail_errno(errno, what);
   }

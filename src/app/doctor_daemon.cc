@@ -6,7 +6,7 @@
 namespace proxyvpn::app {
 namespace {
 
-void take(const Status& status, FoundDaemon& daemon) {
+void take_status(const Status& status, FoundDaemon& daemon) {
   daemon.facts.found = true;
   daemon.facts.state = state_text(status);
   daemon.facts.flows = status.state == RunState::Up;
@@ -43,7 +43,7 @@ FoundDaemon find_daemon(const Config& config) {
     case RunState::WorkerLost:
     case RunState::Stopping:
       daemon.up = true;
-      take(*status, daemon);
+      take_status(*status, daemon);
       break;
     case RunState::Unknown:  // somebody lives and cannot be asked
       daemon.up = true;

@@ -1,6 +1,5 @@
 #include "app/doctor_facts.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
@@ -11,9 +10,9 @@
 #include <charconv>
 #include <cstring>
 #include <ctime>
-#include <memory>
 
 #include "app/capabilities.h"
+#include "app/directory.h"
 #include "base/unique_fd.h"
 #include "firewall/run_command.h"
 
@@ -21,10 +20,6 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr unsigned kMaxProcesses = 100'000;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
 
 // The beginning of a small file, without the newline; empty when it cannot be read.
 std::string read_start(const std::string& path) {
@@ -85,7 +80,7 @@ std::optional<int> read_number(const std::string& path) {
 
 std::set<std::string> running_programs(const char* proc) {
   std::set<std::string> found;
-  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(proc));
+  const Directory directory(::opendir(proc));
   for (unsigned seen = 0; directory && seen < kMaxProcesses; ++seen) {
     const dirent* entry = ::readdir(directory.get());
     if (entry == nullptr) break;

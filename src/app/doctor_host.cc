@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "app/preflight.h"
+#include "base/hex.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -12,12 +12,6 @@ namespace {
 // When this was written: no clock that is right shows less.
 constexpr std::int64_t kNotBefore = 1'735'689'600;  // 2025-01-01
 constexpr std::int64_t kNotBehind = 4'102'444'800;  // 2100-01-01
-
-std::string hex(std::uint32_t value) {
-  std::array<char, 16> text{};
-  std::snprintf(text.data(), text.size(), "0x%08x", static_cast<unsigned>(value));
-  return text.data();
-}
 
 void check_kernel(const DoctorFacts& facts, Checks& checks) {
   if (facts.kernel.cannot_try.empty()) {
@@ -164,18 +158,18 @@ void check_marks(const Config& config, const DoctorFacts& facts, Checks& checks)
   for (const auto& rule : *facts.marking_rules) {
     if ((rule.bits & config.marks.mask) == 0) continue;
     places.insert(rule.place + (rule.connection ? " (connection mark, bits " : " (bits ") +
-                  hex(rule.bits) + ")");
+                  hex(rule.bits, 8) + ")");
   }
   if (places.empty()) {
-    checks.ok(name,
-              "no nftables rule of another program writes the mark bits " + hex(config.marks.mask));
+    checks.ok(name, "no nftables rule of another program writes the mark bits " +
+                        hex(config.marks.mask, 8));
     return;
   }
   std::string all;
   for (const auto& place : places) all += (all.empty() ? "" : ", ") + place;
   checks.warn(name,
               "nftables rules of other programs write bits of the packet mark that are ours (" +
-                  hex(config.marks.mask) + "): " + all,
+                  hex(config.marks.mask, 8) + "): " + all,
               "choose others with --mark-mask, --mark-capture and --mark-bypass, or stop that "
               "program");
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "netlink/plan.h"
 #include "probe/report.h"
 
 namespace proxyvpn::app {
@@ -13,13 +14,6 @@ constexpr const char* kStartAgain = "if it stays so: proxyvpn down, and up again
 
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
-}
-
-bool is_ours(std::string_view line) {
-  const std::string proto = " proto " + std::to_string(netlink::kProtocolId);
-  const auto at = line.find(proto);
-  return at != std::string_view::npos &&
-         (at + proto.size() == line.size() || line[at + proto.size()] == ' ');
 }
 
 // The number behind a word: "lookup 28790", "fwmark 0x20000000/0x30000000".
@@ -49,7 +43,7 @@ struct RuleKinds {
 RuleKinds kinds_of(const std::vector<std::string>& rules, std::optional<std::uint32_t> table) {
   RuleKinds kinds;
   for (const auto& rule : rules) {
-    if (!is_ours(rule)) continue;
+    if (!netlink::is_ours(rule)) continue;
     const auto looked_up = number_behind(rule, " lookup ");
     if (contains(rule, " not ")) {
       kinds.fallback = true;
@@ -100,7 +94,7 @@ void check_routes(const RunningFacts& facts, bool six, bool device_wanted, Check
   bool device = false;
   const std::string dev = " dev " + facts.tun_name + " ";
   for (const auto& route : facts.network.routes) {
-    if (!is_ours(route) || is_v6_route(route) != six) continue;
+    if (!netlink::is_ours(route) || is_v6_route(route) != six) continue;
     barrier = barrier || route.starts_with("local default dev lo ");
     device = device || (route.starts_with("default") && contains(route, dev));
   }
@@ -289,7 +283,7 @@ OurRules find_our_rules(const netlink::Snapshot& network) {
   OurRules found;
   for (const auto* rules : {&network.rules, &network.rules_v6}) {
     for (const auto& rule : *rules) {
-      if (!is_ours(rule)) continue;
+      if (!netlink::is_ours(rule)) continue;
       found.any = true;
       // Ours is the smaller of two tables.
       const auto table = number_behind(rule, " lookup ");

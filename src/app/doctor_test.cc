@@ -14,16 +14,16 @@
 #include "app/doctor_proxy.h"
 #include "app/doctor_report.h"
 #include "app/doctor_running.h"
+#include "testing/addresses.h"
 
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::cidr;
+using proxyvpn::testing::ip;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
-Cidr cidr(const char* text) { return parse_cidr(text).value(); }
 
 std::vector<Check> in_state(const Checks& checks, CheckState state) {
   std::vector<Check> found;
@@ -50,7 +50,7 @@ void expect_only(const Checks& checks, const std::string& name, CheckState state
 
 // ---- the host -----------------------------------------------------------------------------------
 
-Config good_config() {
+Config host_config() {
   Config config;
   config.tun_cidr = cidr("10.255.255.1/30");
   config.tun_cidr6 = cidr("fd70:7278:7976::1/126");
@@ -66,7 +66,7 @@ void add_link(DoctorFacts& facts, const char* name, const char* kind, bool up = 
   facts.host.network.links.push_back(link);
 }
 
-DoctorFacts good_facts() {
+DoctorFacts facts_in_order() {
   DoctorFacts facts;
   auto& host = facts.host;
   host.capability.permitted = true;
@@ -104,7 +104,7 @@ void fail_trial(DoctorFacts& facts, std::string_view name, const char* words) {
 }
 
 TEST(DoctorHost, AMachineInOrderHasNothingButOk) {
-  const auto checks = check_host(good_config(), good_facts(), false);
+  const auto checks = check_host(host_config(), facts_in_order(), false);
   for (const auto state : {CheckState::Warn, CheckState::Fail, CheckState::Skip}) {
     EXPECT_THAT(in_state(checks, state), IsEmpty()) << text_of(checks);
   }
@@ -164,33 +164,33 @@ TEST(DoctorHost, EveryFaultIsNamedByItsCheck) {
        }},
   };
   for (const auto& item : cases) {
-    auto facts = good_facts();
+    auto facts = facts_in_order();
     item.spoil(facts);
-    expect_only(check_host(good_config(), facts, false), item.name, item.state, item.words,
+    expect_only(check_host(host_config(), facts, false), item.name, item.state, item.words,
                 item.name);
   }
 }
 
 TEST(DoctorHost, AClosedTunNodeIsToldOnce) {
-  auto facts = good_facts();
+  auto facts = facts_in_order();
   facts.host.capability.euid = 1000;
   facts.host.tun_node = {TunNode::State::NoAccess, EACCES, 0600, 0, 0};
   fail_trial(facts, kTrialTun, "denied");
-  const auto checks = check_host(good_config(), facts, false);
+  const auto checks = check_host(host_config(), facts, false);
   ASSERT_EQ(in_state(checks, CheckState::Fail).size(), 1u) << text_of(checks);
   EXPECT_EQ(in_state(checks, CheckState::Fail).front().name, "tun-device");
   EXPECT_THAT(sentence(in_state(checks, CheckState::Fail).front()), HasSubstr("0600"));
 }
 
 TEST(DoctorHost, WithoutPrivilegeItSaysWhatItCouldNotLookAt) {
-  auto facts = good_facts();
+  auto facts = facts_in_order();
   facts.host.capability.permitted = false;
   facts.host.capability.file_capability = false;
   facts.host.firewall_error = Error{Code::Permission, EPERM, "netlink"};
   facts.marking_rules.reset();
   facts.marking_error = Error{Code::Permission, 0, "it takes CAP_NET_ADMIN to read them"};
   facts.kernel = {"unshare: Operation not permitted", {}};
-  const auto checks = check_host(good_config(), facts, false);
+  const auto checks = check_host(host_config(), facts, false);
   const auto failures = in_state(checks, CheckState::Fail);
   ASSERT_EQ(failures.size(), 1u) << text_of(checks);
   EXPECT_EQ(failures.front().name, "capability");
@@ -198,16 +198,16 @@ TEST(DoctorHost, WithoutPrivilegeItSaysWhatItCouldNotLookAt) {
 }
 
 TEST(DoctorHost, WhatIsOursIsNoFaultWhileUp) {
-  auto facts = good_facts();
+  auto facts = facts_in_order();
   add_link(facts, "tun0", "tun");
   facts.host.other_instance = 4711;
   facts.host.firewall_presence = firewall::Presence::Owned;
   facts.tun_rp_filter = 2;
-  const auto checks = check_host(good_config(), facts, true);
+  const auto checks = check_host(host_config(), facts, true);
   EXPECT_EQ(checks.count(CheckState::Fail), 0u) << text_of(checks);
   EXPECT_EQ(checks.count(CheckState::Warn), 0u) << text_of(checks);
   facts.tun_rp_filter = 1;
-  expect_only(check_host(good_config(), facts, true), "rp-filter", CheckState::Fail, "rp_filter=1",
+  expect_only(check_host(host_config(), facts, true), "rp-filter", CheckState::Fail, "rp_filter=1",
               "strict on the TUN");
 }
 

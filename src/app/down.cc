@@ -23,14 +23,13 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr int kExitFailure = 1;
-constexpr seconds kAnswerTime{3};
 
 void say(const std::string& sentence) {
   Launcher().progress("");  // what is shown on a terminal meanwhile goes first
   std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str());
 }
 
-int complain(const std::string& sentence) {
+int fail_with(const std::string& sentence) {
   say("error: " + sentence);
   return kExitFailure;
 }
@@ -39,7 +38,7 @@ int complain(const std::string& sentence) {
 std::optional<int> refuse_without_capability() {
   const std::string missing = explain_missing(read_capability_facts(CAP_NET_ADMIN));
   if (missing.empty()) return std::nullopt;
-  return complain(missing);
+  return fail_with(missing);
 }
 
 void add_name(std::vector<std::string>& names, const std::string& name) {
@@ -123,27 +122,27 @@ int report(const CleanUp& cleaned, const Daemons& daemons) {
 int clean_machine(const Config& config, Leftovers what) {
   Daemons daemons = stop_daemons(config);
   if (daemons.problem && daemons.problem->code == Code::Permission && !daemons.found) {
-    return complain(daemons.problem->message);
+    return fail_with(daemons.problem->message);
   }
   const bool may_look = explain_missing(read_capability_facts(CAP_NET_ADMIN)).empty();
   if (!may_look && daemons.found && !daemons.forced) return report({}, daemons);
   if (const auto refused = refuse_without_capability()) return *refused;
   auto tools = HostTools::open(config.backend);
-  if (!tools) return complain(tools.error().message);
+  if (!tools) return fail_with(tools.error().message);
   auto cleaned = clean_up(tools->doors(), daemons.tun_names, what);
   if (!cleaned && cleaned.error().code == Code::Busy) {
     const auto stopped = stop_lost_daemon(say);
-    if (!stopped) return complain(stopped.error().message);
+    if (!stopped) return fail_with(stopped.error().message);
     daemons.found = daemons.found || stopped->found;
     daemons.forced = daemons.forced || stopped->forced;
     cleaned = clean_up(tools->doors(), daemons.tun_names, what);
   }
   if (!cleaned) {
     const bool alive = cleaned.error().code == Code::Busy;
-    return complain(cleaned.error().message +
-                    (alive ? ", and nothing leads to it: give the state directory that it was "
-                             "started with (--state-dir), or end its process and run this again"
-                           : "; run this again, or as root"));
+    return fail_with(cleaned.error().message +
+                     (alive ? ", and nothing leads to it: give the state directory that it was "
+                              "started with (--state-dir), or end its process and run this again"
+                            : "; run this again, or as root"));
   }
   if (auto gone = remove_direct_group(); !gone) cleaned->warnings.push_back(gone.error().message);
   return report(*cleaned, daemons);
@@ -156,12 +155,12 @@ int run_down(const Config& config) { return clean_machine(config, Leftovers::Rem
 int run_unlock(const Config& config) {
   if (const auto refused = refuse_without_capability()) return *refused;
   auto tools = HostTools::open(config.backend);
-  if (!tools) return complain(tools.error().message);
+  if (!tools) return fail_with(tools.error().message);
   const auto cleaned = clean_up(tools->doors(), {config.tun_name}, Leftovers::RemoveLock);
   if (!cleaned && cleaned.error().code == Code::Busy) {
-    return complain("proxyvpn is up, so there is nothing to unlock: `proxyvpn down` ends it");
+    return fail_with("proxyvpn is up, so there is nothing to unlock: `proxyvpn down` ends it");
   }
-  if (!cleaned) return complain(cleaned.error().message);
+  if (!cleaned) return fail_with(cleaned.error().message);
   for (const auto& warning : cleaned->warnings) say("warning: " + warning);
   say(cleaned->found ? "unlocked: the machine is open" : "nothing to do: the machine was open");
   return 0;
@@ -170,12 +169,12 @@ int run_unlock(const Config& config) {
 int run_lock(const Config& config) {
   if (const auto refused = refuse_without_capability()) return *refused;
   auto tools = HostTools::open(config.backend);
-  if (!tools) return complain(tools.error().message);
+  if (!tools) return fail_with(tools.error().message);
   firewall::Policy policy;
   policy.tun_name = config.tun_name;
   policy.marks = config.marks;
   const auto locked = lock_machine(tools->doors(), policy);
-  if (!locked) return complain(locked.error().message);
+  if (!locked) return fail_with(locked.error().message);
   for (const auto& warning : locked->warnings) say("warning: " + warning);
   say("locked: nothing leaves this machine until `proxyvpn up` or `proxyvpn unlock`" +
       cut_text(*locked));
@@ -184,8 +183,8 @@ int run_lock(const Config& config) {
 
 int run_counters(const Config& config) {
   const auto answer = ask_any(config, {Verb::Counters}, kAnswerTime);
-  if (!answer) return complain(answer.error().message);
-  if (!answer->reply.ok) return complain(answer->reply.problem);
+  if (!answer) return fail_with(answer.error().message);
+  if (!answer->reply.ok) return fail_with(answer->reply.problem);
   std::fputs(aligned(answer->reply.fields).c_str(), stdout);
   return 0;
 }

@@ -10,16 +10,17 @@
 #include "app/dry_run.h"
 #include "app/plan.h"
 #include "app/preflight.h"
+#include "testing/addresses.h"
 #include "testing/netns.h"
 
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::ip;
+
 using proxyvpn::testing::run;
 using proxyvpn::testing::text_of;
 using ::testing::HasSubstr;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 Config config_of(bool offload) {
   Config config;

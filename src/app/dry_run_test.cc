@@ -6,14 +6,14 @@
 #include <sstream>
 
 #include "app/plan.h"
+#include "testing/addresses.h"
 
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::ip;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 struct Scene {
   Config config;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kMostTexts = 4096;  // of one list; a file has at most 64 KiB
 
-class Writer {
+class OptionWriter {
  public:
   void number(std::uint32_t value) {
     const auto* raw = reinterpret_cast<const std::uint8_t*>(&value);
@@ -32,9 +32,9 @@ class Writer {
 };
 
 // After the first thing that is missing everything reads as nothing and done() is false.
-class Reader {
+class OptionReader {
  public:
-  explicit Reader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
+  explicit OptionReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
   std::uint32_t number() {
     std::uint32_t value = 0;
     if (!has(sizeof value)) return 0;
@@ -115,7 +115,7 @@ EffectiveOptions effective_options(const UpFlags& merged, const Judgement& judge
 }
 
 std::vector<std::uint8_t> encode(const EffectiveOptions& options) {
-  Writer writer;
+  OptionWriter writer;
   writer.texts(options.mistakes);
   writer.texts(options.warnings);
   writer.number(static_cast<std::uint32_t>(options.values.size()));
@@ -132,7 +132,7 @@ std::vector<std::uint8_t> encode(const EffectiveOptions& options) {
 }
 
 std::optional<EffectiveOptions> decode_options(std::span<const std::uint8_t> bytes) {
-  Reader reader(bytes);
+  OptionReader reader(bytes);
   EffectiveOptions options;
   options.mistakes = reader.texts();
   options.warnings = reader.texts();

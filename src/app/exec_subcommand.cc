@@ -13,10 +13,10 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr seconds kAnswerTime{10};
+constexpr seconds kDirectGroupTime{10};
 
 int run_direct(const Config& config, const std::vector<std::string>& command) {
-  const auto answered = ask_any(config, {Verb::Direct, 0}, kAnswerTime);
+  const auto answered = ask_any(config, {Verb::Direct, 0}, kDirectGroupTime);
   std::string problem;
   if (!answered) {
     problem = answered.error().message;

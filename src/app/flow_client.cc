@@ -12,10 +12,9 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr seconds kAnswerTime{3};
 constexpr seconds kWorkerTime{2};  // for all workers to write their tables
 constexpr seconds kKillTime{2};
-constexpr milliseconds kLookEvery{50};
+constexpr milliseconds kKillPollInterval{50};
 constexpr std::size_t kLargestFile = kFlowHeaderSize + kMostDumpedFlows * kFlowRecordSize;
 
 // The pipe ends when every worker has closed its end of it. False: not within the time.
@@ -93,7 +92,7 @@ Result<> kill_flow(const Config& config, std::uint64_t id) {
   for (const TimePoint deadline = Clock::now() + kKillTime; Clock::now() < deadline;) {
     const auto now = read_flows(config);
     if (now && now->complete && !has(*now, id)) return {};
-    std::this_thread::sleep_for(kLookEvery);
+    std::this_thread::sleep_for(kKillPollInterval);
   }
   return fail(Code::Timeout, "flow " + connect::flow_id_text(id) + " does not end");
 }

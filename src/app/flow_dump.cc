@@ -23,9 +23,9 @@ void put_address(std::vector<std::uint8_t>& bytes, const IpAddress& address) {
 }
 
 // Takes fields off the front of bytes that are known to be long enough.
-class Fields {
+class FieldReader {
  public:
-  explicit Fields(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
+  explicit FieldReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
   template <class T>
   T take() {
     T value{};
@@ -50,7 +50,7 @@ IpAddress address_of(std::span<const std::uint8_t> raw, bool v6) {
 constexpr std::uint64_t kLongestTime = 1ull << 53;
 
 std::optional<FlowRecord> decode_record(std::span<const std::uint8_t> bytes) {
-  Fields fields(bytes);
+  FieldReader fields(bytes);
   FlowRecord flow;
   flow.id = fields.take<std::uint64_t>();
   const auto age = fields.take<std::uint64_t>();
@@ -121,7 +121,7 @@ void append_record(std::vector<std::uint8_t>& bytes, const FlowRecord& flow) {
 
 std::optional<FlowDump> decode_flows(std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kFlowHeaderSize) return std::nullopt;
-  Fields header(bytes.first(kFlowHeaderSize));
+  FieldReader header(bytes.first(kFlowHeaderSize));
   if (header.take<std::uint64_t>() != kMagic) return std::nullopt;
   FlowDump dump;
   dump.taken = TimePoint(Duration(header.take<std::int64_t>()));

@@ -1,25 +1,19 @@
 #include "app/flow_owner.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <cstring>
-#include <memory>
 
+#include "app/directory.h"
 #include "base/unique_fd.h"
 
 namespace proxyvpn::app {
 namespace {
 
 constexpr std::size_t kMostRemembered = 100'000;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 std::optional<pid_t> process_number(const char* name) noexcept {
   pid_t pid = 0;

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "app/client_options.h"
+#include "app/complain.h"
 #include "app/flow_client.h"
 #include "app/flows_view.h"
 
@@ -14,17 +15,12 @@ namespace {
 
 constexpr milliseconds kBetweenLooks{500};  // for rates
 
-int complain(const Error& error) {
-  std::fprintf(stderr, "proxyvpn: error: %s\n", error.message.c_str());
-  return 1;
-}
-
 int list_flows(const Config& config, FlowSort by, bool json) {
   const auto before = read_flows(config);
-  if (!before) return complain(before.error());
+  if (!before) return complain(before.error().message);
   if (!before->flows.empty()) std::this_thread::sleep_for(kBetweenLooks);
   const auto now = read_flows(config);
-  if (!now) return complain(now.error());
+  if (!now) return complain(now.error().message);
   auto rows = to_rows(*before, *now);
   std::vector<std::pair<Endpoint, Endpoint>> ends;
   ends.reserve(rows.size());
@@ -43,7 +39,7 @@ int list_flows(const Config& config, FlowSort by, bool json) {
 
 int end_flow(const Config& config, std::uint64_t id) {
   const auto killed = kill_flow(config, id);
-  if (!killed) return complain(killed.error());
+  if (!killed) return complain(killed.error().message);
   std::printf("flow %s was reset\n", connect::flow_id_text(id).c_str());
   return 0;
 }

@@ -14,8 +14,6 @@ Json application(const std::optional<FlowOwner>& owner) {
           {"user", owner->user}};
 }
 
-double in_seconds(milliseconds time) { return static_cast<double>(time.count()) / 1000; }
-
 }  // namespace
 
 std::string flows_json(const FlowList& list, const std::vector<FlowRow>& rows, std::int64_t now) {

@@ -84,8 +84,6 @@ std::string table(const std::vector<Cells>& lines) {
   return text;
 }
 
-double in_seconds(milliseconds time) { return static_cast<double>(time.count()) / 1000; }
-
 }  // namespace
 
 std::optional<FlowSort> flow_sort_from(std::string_view word) noexcept {

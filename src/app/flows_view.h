@@ -32,6 +32,7 @@ void sort_rows(std::vector<FlowRow>& rows, FlowSort by);
 
 // "curl (4711)", "user alice", "-"
 std::string owner_text(const std::optional<FlowOwner>& owner);
+inline double in_seconds(milliseconds time) { return static_cast<double>(time.count()) / 1000; }
 // "0.4 s", "59 s", "3 min 5 s"
 std::string short_time(milliseconds time);
 

@@ -17,6 +17,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "app/private_network.h"
 #include "base/error.h"
 #include "base/ip.h"
 #include "base/unique_fd.h"
@@ -60,17 +61,6 @@ Result<> enter_namespace() {
   if (::geteuid() == 0 && ::unshare(CLONE_NEWNET) == 0) return {};
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) return {};
   return fail_errno(errno, "unshare(CLONE_NEWUSER | CLONE_NEWNET)");
-}
-
-Result<> raise_loopback() {
-  const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  std::memcpy(request.ifr_name, "lo", 3);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (!fd || ::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) {
-    return fail_errno(errno, "setting lo up");
-  }
-  return {};
 }
 
 firewall::Policy trial_policy() {

@@ -4,16 +4,16 @@
 #include <gtest/gtest.h>
 
 #include "app/cleanup.h"
+#include "testing/addresses.h"
 #include "testing/recording_host.h"
 
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::at;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-Endpoint at(const char* text) { return parse_endpoint(text).value(); }
 
 HostPlan small_plan() {
   HostPlan plan;

@@ -6,21 +6,15 @@
 #include "app/beacon.h"
 #include "app/host_tools.h"
 #include "app/lifecycle.h"
+#include "netlink/plan.h"
 
 namespace proxyvpn::app {
 namespace {
 
 using firewall::Presence;
 
-bool is_ours(const std::string& line) {
-  static const std::string mark = "proto " + std::to_string(netlink::kProtocolId);
-  const auto at = line.find(mark);
-  return at != std::string::npos &&
-         (at + mark.size() == line.size() || line[at + mark.size()] == ' ');
-}
-
 bool any_of_ours(const std::vector<std::string>& lines) {
-  return std::any_of(lines.begin(), lines.end(), is_ours);
+  return std::any_of(lines.begin(), lines.end(), netlink::is_ours);
 }
 
 Status with(RunState state, std::string detail) {

@@ -16,7 +16,7 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr int kBacklog = 16;
+constexpr int kMetricsBacklog = 16;
 
 }  // namespace
 
@@ -28,7 +28,7 @@ Result<UniqueFd> listen_for_metrics(const Endpoint& where) {
   const auto address = to_sockaddr(where);
   if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       ::bind(socket.get(), address.get(), address.length) != 0 ||
-      ::listen(socket.get(), kBacklog) != 0) {
+      ::listen(socket.get(), kMetricsBacklog) != 0) {
     return fail_errno(errno, what);
   }
   return socket;

@@ -10,7 +10,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-using State = MetricsRequest::State;
+using RequestState = MetricsRequest::State;
 
 int ask(std::string_view text, bool* head = nullptr) {
   // Byte by byte and as a whole, the same comes out.

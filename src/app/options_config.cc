@@ -126,9 +126,9 @@ Result<> add_password(UpFlags& flags, connect::ProxyUrl& url, std::vector<std::s
 }
 
 // Reads one option's text into `target` and keeps what is wrong.
-class Reader {
+class FlagReader {
  public:
-  explicit Reader(std::vector<Error>& mistakes) : mistakes_(mistakes) {}
+  explicit FlagReader(std::vector<Error>& mistakes) : mistakes_(mistakes) {}
   template <class T, class U>
   void take(T& target, Result<U> value) {
     if (value) {
@@ -156,7 +156,7 @@ class Reader {
   std::vector<Error>& mistakes_;
 };
 
-void read_device(const UpFlags& flags, Config& config, Reader& reader) {
+void read_device(const UpFlags& flags, Config& config, FlagReader& reader) {
   reader.take(config.tun_name, parse_link_name(flags.label("tun-name"), flags.tun_name));
   reader.take(config.tun_cidr, parse_tun_cidr(flags.label("tun-cidr"), flags.tun_cidr, Family::V4));
   if (flags.tun_cidr6 != "none") {
@@ -170,7 +170,7 @@ void read_device(const UpFlags& flags, Config& config, Reader& reader) {
   config.offload = !flags.no_offload;
 }
 
-void read_traffic(const UpFlags& flags, Config& config, Reader& reader) {
+void read_traffic(const UpFlags& flags, Config& config, FlagReader& reader) {
   const auto each = [&](const char* name, const std::vector<std::string>& texts, auto& target,
                         auto parse) {
     for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -189,7 +189,7 @@ void read_traffic(const UpFlags& flags, Config& config, Reader& reader) {
   config.egress_guard = flags.egress_guard;
 }
 
-void read_marks(const UpFlags& flags, Config& config, Reader& reader) {
+void read_marks(const UpFlags& flags, Config& config, FlagReader& reader) {
   auto& marks = config.marks;
   reader.take(marks.mask, parse_number(flags.label("mark-mask"), flags.mark_mask, 1, UINT32_MAX));
   reader.take(marks.capture,
@@ -214,7 +214,7 @@ void read_marks(const UpFlags& flags, Config& config, Reader& reader) {
                      flags.mark_bypass + " must each have a bit that the other has not");
 }
 
-void read_host_numbers(const UpFlags& flags, Config& config, Reader& reader) {
+void read_host_numbers(const UpFlags& flags, Config& config, FlagReader& reader) {
   reader.take(config.backend, parse_backend(flags.label("firewall"), flags.firewall));
   read_marks(flags, config, reader);
   reader.take(config.table,
@@ -238,7 +238,7 @@ Result<std::string> checked_state_dir(const std::string& label, const std::strin
   return path;
 }
 
-void read_general(const UpFlags& flags, Config& config, Reader& reader) {
+void read_general(const UpFlags& flags, Config& config, FlagReader& reader) {
   if (flags.state_dir)
     reader.take(config.state_dir, checked_state_dir(flags.label("state-dir"), *flags.state_dir));
   config.state_dir_given = flags.state_dir.has_value();
@@ -263,7 +263,7 @@ void read_general(const UpFlags& flags, Config& config, Reader& reader) {
 }
 
 // What excludes each other: within one place, as merge_sources() has settled the rest.
-void check_combinations(const UpFlags& flags, Reader& reader) {
+void check_combinations(const UpFlags& flags, FlagReader& reader) {
   const auto on = [&](const OptionRow& row) {
     const auto values = values_of(flags, row);
     return flags.place(row.name) != Place::Default && !values.empty() &&
@@ -283,7 +283,7 @@ void check_combinations(const UpFlags& flags, Reader& reader) {
 Judgement judge(UpFlags& flags, JudgeWhat what) {
   Judgement judgement;
   auto& config = judgement.checked.config;
-  Reader reader(judgement.mistakes);
+  FlagReader reader(judgement.mistakes);
   check_combinations(flags, reader);
   const bool given = flags.proxy_url || flags.proxy_host || flags.proxy_port;
   judgement.no_proxy = !given;
@@ -314,7 +314,7 @@ Result<Checked> check_down(const UpFlags& flags) {
   Checked checked;
   auto& config = checked.config;
   std::vector<Error> mistakes;
-  Reader reader(mistakes);
+  FlagReader reader(mistakes);
   reader.take(config.tun_name, parse_link_name(flags.label("tun-name"), flags.tun_name));
   reader.take(config.backend, parse_backend(flags.label("firewall"), flags.firewall));
   if (flags.state_dir) {

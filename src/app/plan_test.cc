@@ -4,16 +4,16 @@
 #include <gtest/gtest.h>
 
 #include "app/inside_links.h"
+#include "testing/addresses.h"
 
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::cidr;
+using proxyvpn::testing::ip;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
-Cidr cidr(const char* text) { return parse_cidr(text).value(); }
 
 std::vector<std::string> texts(const std::vector<Cidr>& cidrs) {
   std::vector<std::string> result;

@@ -1,9 +1,8 @@
 #include "app/preflight.h"
 
-#include <array>
-#include <cstdio>
 #include <cstring>
 
+#include "app/file_mode.h"
 #include "app/missing_capability.h"
 
 // What this process may do and what this kernel can do.
@@ -15,32 +14,26 @@ constexpr KernelVersion kEgressHook{5, 16};
 // Below this many descriptors a worker refuses flows that an ordinary desktop opens.
 constexpr rlim_t kFewDescriptors = 4096;
 
-std::string octal(mode_t mode) {
-  std::array<char, 8> text{};
-  std::snprintf(text.data(), text.size(), "%04o", static_cast<unsigned>(mode));
-  return text.data();
-}
-
 // What is wrong with the node, and what to do.
-struct Trouble {
+struct TunTrouble {
   std::string finding;
   std::string advice;
 };
 
-Trouble no_access(const TunNode& node, const CapabilityFacts& who) {
+TunTrouble no_access(const TunNode& node, const CapabilityFacts& who) {
   if ((node.mode & 0666) == 0666 || who.euid == 0) {
     return {"/dev/net/tun cannot be opened (" + std::string(std::strerror(node.sys_errno)) +
-                ") although its mode is " + octal(node.mode) +
+                ") although its mode is " + mode_text(node.mode) +
                 ": a container's device list forbids it",
             "start it with --device /dev/net/tun"};
   }
   return {"/dev/net/tun cannot be opened by user " + std::to_string(who.euid) + ": its mode is " +
-              octal(node.mode) + " and it belongs to user " + std::to_string(node.owner),
+              mode_text(node.mode) + " and it belongs to user " + std::to_string(node.owner),
           "most systems have 0666 (sudo chmod 0666 /dev/net/tun, the kernel asks for the "
           "capability anyway), or run proxyvpn with sudo"};
 }
 
-Trouble explain(const TunNode& node, const CapabilityFacts& who) {
+TunTrouble explain(const TunNode& node, const CapabilityFacts& who) {
   switch (node.state) {
     case TunNode::State::Usable:
       return {};
@@ -89,7 +82,8 @@ void check_process(const Config& config, const HostFacts& facts, Checks& checks)
                                 : "CAP_NET_ADMIN, from the file " + facts.capability.executable);
   }
   if (facts.tun_node.state == TunNode::State::Usable) {
-    checks.ok("tun-device", "/dev/net/tun can be opened (mode " + octal(facts.tun_node.mode) + ")");
+    checks.ok("tun-device",
+              "/dev/net/tun can be opened (mode " + mode_text(facts.tun_node.mode) + ")");
   } else {
     auto trouble = explain(facts.tun_node, facts.capability);
     checks.add(

@@ -7,6 +7,7 @@
 #include "app/inside_links.h"
 #include "app/plan.h"
 #include "app/preflight.h"
+#include "netlink/plan.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -123,10 +124,6 @@ void check_table(const Config& config, const Snapshot& network, Checks& checks) 
                                std::to_string(config.table + 1));
 }
 
-bool is_ours(std::string_view rule) {
-  return rule.find(" proto " + std::to_string(netlink::kProtocolId)) != std::string_view::npos;
-}
-
 // The number in front of "200: from all ...".
 std::optional<std::uint32_t> priority(std::string_view rule) {
   std::uint32_t number = 0;
@@ -150,7 +147,7 @@ void check_rules(const Config& config, const std::vector<std::string>& rules, co
                  Checks& checks) {
   for (const auto& rule : rules) {
     const auto number = priority(rule);
-    if (!number || is_ours(rule)) continue;
+    if (!number || netlink::is_ours(rule)) continue;
     const std::string which =
         std::string("the ") + family + " policy rule '" + rule + "' of another program";
     // 0 is `local`: addresses of this machine, which never go into the TUN.

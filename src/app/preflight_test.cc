@@ -8,16 +8,17 @@
 #include <cerrno>
 #include <functional>
 
+#include "testing/addresses.h"
+
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::cidr;
+using proxyvpn::testing::ip;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
-Cidr cidr(const char* text) { return parse_cidr(text).value(); }
 
 Config good_config() {
   Config config;
@@ -61,7 +62,7 @@ TEST(Preflight, AMachineInOrderHasNothingToComplainAbout) {
   EXPECT_THAT(findings.warnings, IsEmpty());
 }
 
-struct Case {
+struct PreflightCase {
   const char* name;
   std::function<void(Config&, HostFacts&)> spoil;
   std::vector<const char*> sentence;  // all of them in the one finding
@@ -76,8 +77,8 @@ void add_link(HostFacts& facts, const char* name, const char* kind, std::uint32_
   facts.network.links.push_back(link);
 }
 
-const std::vector<Case>& error_cases() {
-  static const std::vector<Case> cases{
+const std::vector<PreflightCase>& error_cases() {
+  static const std::vector<PreflightCase> cases{
       {"no capability",
        [](Config&, HostFacts& f) {
          f.capability.permitted = false;
@@ -194,7 +195,7 @@ TEST(Preflight, EveryFaultHasItsOwnSentence) {
 }
 
 TEST(Preflight, WhatIsOddIsAWarning) {
-  const std::vector<Case> cases{
+  const std::vector<PreflightCase> cases{
       {"few descriptors", [](Config&, HostFacts& f) { f.descriptors_hard = 1024; }, {"1024"}},
       {"public TUN network",
        [](Config& c, HostFacts&) { c.tun_cidr = cidr("198.51.100.1/30"); },
@@ -244,7 +245,7 @@ TEST(Preflight, WhatIsOddIsAWarning) {
 }
 
 TEST(Preflight, WhatIsNoFaultIsNotTold) {
-  const std::vector<Case> cases{
+  const std::vector<PreflightCase> cases{
       {"a crashed run's table",
        [](Config&, HostFacts& f) { f.firewall_presence = firewall::Presence::Orphan; },
        {}},

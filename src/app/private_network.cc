@@ -113,17 +113,6 @@ Result<> make_namespaces(int channel) {
   return {};
 }
 
-Result<> raise_loopback() {
-  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP;
-  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) {
-    return fail_errno(errno, "taking up the loopback device of the new network namespace");
-  }
-  return {};
-}
-
 Result<tun::TunQueues> make_tun(const std::string& name) {
   auto made = tun::create_tun(name, 1, true);
   if (made || made.error().code != Code::Permission) return made;
@@ -174,6 +163,17 @@ Result<Outlet> take_tun(Received& message) {
 bool is_zero(const std::string& value) { return value == "0"; }
 
 }  // namespace
+
+Result<> raise_loopback() {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) {
+    return fail_errno(errno, "taking up the loopback device of the new network namespace");
+  }
+  return {};
+}
 
 PrivateAddresses::PrivateAddresses() {
   constexpr std::uint8_t kV6[16] = {0xfd, 0x70, 0x72, 0x78, 0x79, 0x76, 0, 0,

@@ -35,6 +35,9 @@ struct PrivateNetwork {
   std::string resolv_conf;  // the text that the command finds in /etc/resolv.conf
 };
 
+// In a network namespace that was just made.
+Result<> raise_loopback();
+
 // In the child. Afterwards this process is in its namespaces, the links are up, the files are
 // mounted and `channel` has carried the TUN out. Capabilities inside the namespaces are still
 // there; execve(2) takes them, except from root. The error is a sentence that names what to change

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "app/complain.h"
 #include "app/control_client.h"
 #include "app/options.h"
 
@@ -9,11 +10,6 @@ namespace proxyvpn::app {
 namespace {
 
 constexpr seconds kReloadTime{10};  // the daemon gives itself five to read
-
-int complain(const std::string& sentence) {
-  std::fprintf(stderr, "proxyvpn: error: %s\n", sentence.c_str());
-  return 1;
-}
 
 // Mistakes come on one line.
 std::string lines_of(const std::string& problem) {

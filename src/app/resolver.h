@@ -21,6 +21,9 @@
 
 namespace proxyvpn::app {
 
+// Between two look-ups of a proxy's name; longer after those that fail.
+inline constexpr seconds kResolvePause{5};
+
 // In the order of RFC 6724, as getaddrinfo(3) gives them; no duplicates, at most
 // kMaxProxyAddresses.
 using Addresses = std::vector<IpAddress>;

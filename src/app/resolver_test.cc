@@ -7,14 +7,15 @@
 
 #include <cerrno>
 
+#include "testing/addresses.h"
+
 namespace proxyvpn::app {
 namespace {
 
+using proxyvpn::testing::ip;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 const SandboxUser kUser = find_sandbox_user();
 

@@ -7,6 +7,10 @@
 
 namespace proxyvpn::app {
 
+// What a start is given: time until the first worker runs, and its deaths in a row.
+inline constexpr seconds kReadyTime{10};
+inline constexpr unsigned kStartAttempts = 3;
+
 // The first death is answered at once; a worker that dies again and again is given 100 ms, 200 ms,
 // ... at most 5 s, so that a fault that comes back at once can't eat the machine.
 class RestartPolicy {

@@ -21,6 +21,7 @@
 #include "app/private_network.h"
 #include "app/proxy_health.h"
 #include "app/resolver.h"
+#include "app/restart_policy.h"
 #include "app/run_log.h"
 #include "app/sandbox.h"
 #include "app/signal_relay.h"
@@ -32,15 +33,12 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr seconds kReadyTime{10};
-constexpr unsigned kStartAttempts = 3;  // deaths of a worker in a row before the command is started
-constexpr seconds kResolvePause{5};
 constexpr seconds kDrainTime{1};        // for what the command has sent last
 constexpr milliseconds kDrainStep{5};   // between two looks at the connections left
 constexpr milliseconds kStopTime{500};  // for a worker to end by itself
 constexpr std::uint8_t kGo = 'g';
 
-void complain(const std::string& sentence) {
+void print_message(const std::string& sentence) {
   std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str());
 }
 
@@ -80,7 +78,7 @@ bool wait_for_go(int channel) {
 [[noreturn]] void become_command(const std::vector<std::string>& command, UniqueFd channel,
                                  pid_t outside, const SignalRelay& signals) {
   if (auto entered = enter_private_network(private_network(), channel.get()); !entered) {
-    complain("error: " + entered.error().message);
+    print_message("error: " + entered.error().message);
     ::_exit(kExitNotStarted);
   }
   if (!wait_for_go(channel.get())) ::_exit(kExitNotStarted);
@@ -274,7 +272,7 @@ Result<> settle_down() {
 }
 
 int report(const std::string& reason) {
-  complain("error: " + reason);
+  print_message("error: " + reason);
   return kExitNotStarted;
 }
 
@@ -317,7 +315,7 @@ int supervise(Config config, const SandboxUser& user, std::vector<Endpoint> prox
 }  // namespace
 
 int run_in_private_network(RunRequest request) {
-  for (const auto& warning : request.warnings) complain("warning: " + warning);
+  for (const auto& warning : request.warnings) print_message("warning: " + warning);
   // An installed binary may carry CAP_NET_ADMIN: this needs nothing.
   if (::geteuid() != 0) {
     if (auto dropped = keep_only({}); !dropped) return report(dropped.error().message);

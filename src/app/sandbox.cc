@@ -1,6 +1,5 @@
 #include "app/sandbox.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -13,23 +12,19 @@
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "app/capabilities.h"
+#include "app/directory.h"
 #include "app/seccomp_filter.h"
 #include "base/unique_fd.h"
 
 namespace proxyvpn::app {
 namespace {
 
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-
 // For kernels before 5.9, which have no close_range(2).
 Result<> close_listed(const std::vector<int>& keep) {
-  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir("/proc/self/fd"));
+  const Directory directory(::opendir("/proc/self/fd"));
   if (!directory)
     return fail_errno(errno, "listing /proc/self/fd to close what a child may not have");
   std::vector<int> open;

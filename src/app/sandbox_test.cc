@@ -32,7 +32,7 @@ struct End {
 };
 
 // A sandbox cannot be left: each case has a process of its own.
-End in_child(const std::function<int()>& body) {
+End end_of_child(const std::function<int()>& body) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -49,7 +49,7 @@ constexpr int kNoSandbox = 99;
 // `body` inside of a sandbox with descriptor 2 kept, where a sanitizer would write to.
 End in_sandbox(const std::function<int()>& body, bool filter = true) {
   const auto user = find_sandbox_user();
-  return in_child([&] {
+  return end_of_child([&] {
     const int keep[] = {2};
     SandboxOptions options;
     options.keep = keep;
@@ -201,7 +201,7 @@ TEST(Sandbox, MemoryHasALimitAndThisProcessGoesFirst) {
     return number;
   };
   const int before = score();
-  const auto end = in_child([&] {
+  const auto end = end_of_child([&] {
     SandboxOptions options;
     options.filter = false;
     options.become_other_user = false;
@@ -218,7 +218,7 @@ TEST(Sandbox, MemoryHasALimitAndThisProcessGoesFirst) {
 }
 
 TEST(Sandbox, OnlyTheNamedDescriptorsStayAndTheStandardOnesLeadNowhere) {
-  const auto end = in_child([] {
+  const auto end = end_of_child([] {
     // 0 to 2 closed to begin with, as a badly started daemon has them; three others open.
     const int saved = ::fcntl(2, F_DUPFD, 50);
     int ends[2] = {};
@@ -243,7 +243,7 @@ TEST(Sandbox, OnlyTheNamedDescriptorsStayAndTheStandardOnesLeadNowhere) {
 }
 
 TEST(CloseAllBut, TakesAnUnsortedListWithRepetitions) {
-  const auto end = in_child([] {
+  const auto end = end_of_child([] {
     const int a = ::fcntl(2, F_DUPFD, 100);
     const int b = ::fcntl(2, F_DUPFD, 200);
     const int c = ::fcntl(2, F_DUPFD, 150);
@@ -256,7 +256,7 @@ TEST(CloseAllBut, TakesAnUnsortedListWithRepetitions) {
 }
 
 TEST(DieWith, AParentThatIsGoneAlreadyIsSeen) {
-  const auto end = in_child([] {
+  const auto end = end_of_child([] {
     if (!die_with(::getppid())) return 1;
     return die_with(::getppid() + 1) ? 2 : 0;
   });
@@ -270,7 +270,7 @@ TEST(DieWith, TheChildEndsWithItsParentAlsoAfterAChangeOfUser) {
   const UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
   const auto user = find_sandbox_user();
-  const auto end = in_child([&] {
+  const auto end = end_of_child([&] {
     const pid_t middle = ::getpid();
     const pid_t child = ::fork();
     if (child == 0) {

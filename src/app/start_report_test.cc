@@ -12,10 +12,10 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-Status example() {
+Status started_status() {
   Status facts;
   facts.state = RunState::Up;
-  facts.proxy_url = "http://alice@proxy.example:8080";
+  facts.proxy_url = "http://alice@proxy.started_status:8080";
   facts.proxies = {parse_endpoint("192.0.2.10:8080").value()};
   facts.tun_name = "tun0";
   facts.tun_addresses = {parse_cidr("10.255.255.1/30").value()};
@@ -27,20 +27,20 @@ Status example() {
 
 TEST(StartReport, SaysWhatIsInForceAndHowToStopIt) {
   EXPECT_THAT(
-      start_lines(example(), false),
+      start_lines(started_status(), false),
       ElementsAre(
           "proxyvpn is up: TCP goes through the proxy",
-          "  proxy       http://alice@proxy.example:8080 (192.0.2.10:8080)",
+          "  proxy       http://alice@proxy.started_status:8080 (192.0.2.10:8080)",
           "  tun         tun0 10.255.255.1/30",
           "  killswitch  on (nftables): what does not go through the proxy is refused at once",
           "  resolvers   192.0.2.53, ::1",
           "  stop with   Ctrl-C, or `proxyvpn down` in another terminal"));
-  EXPECT_EQ("DNS bypass IPs: [192.0.2.53, ::1]", dns_line(example().resolvers));
+  EXPECT_EQ("DNS bypass IPs: [192.0.2.53, ::1]", dns_line(started_status().resolvers));
   EXPECT_EQ("DNS bypass IPs: []", dns_line({}));
 }
 
 TEST(StartReport, SaysWhenNamesCannotWork) {
-  auto facts = example();
+  auto facts = started_status();
   facts.resolvers.clear();
   EXPECT_THAT(start_lines(facts, true)[4], HasSubstr("--allow-dns"));
 }

@@ -9,7 +9,7 @@ constexpr std::string_view kHeader = "proxyvpn-state 1";
 constexpr std::size_t kLongestValue = 512;
 constexpr std::size_t kLongestLinkName = 15;  // IFNAMSIZ - 1
 
-bool plain(std::string_view value) {
+bool is_plain(std::string_view value) {
   for (const char c : value) {
     if (c < 0x20 || c == 0x7f) return false;
   }
@@ -32,8 +32,8 @@ bool read_number(std::string_view text, Number& number) {
 }
 
 // False: the value is not one that we write.
-bool take(StateFile& state, std::string_view key, std::string_view value) {
-  if (!plain(value)) return false;
+bool take_line(StateFile& state, std::string_view key, std::string_view value) {
+  if (!is_plain(value)) return false;
   if (key == "pid") return read_number(value, state.pid);
   if (key == "started") return read_number(value, state.started);
   if (key == "made-directory") {
@@ -77,7 +77,7 @@ Result<StateFile> parse_state(std::string_view text) {
     }
     const std::size_t equals = line.find('=');
     if (equals == std::string_view::npos) return corrupt("a line without '='");
-    if (!take(state, line.substr(0, equals), line.substr(equals + 1)))
+    if (!take_line(state, line.substr(0, equals), line.substr(equals + 1)))
       return corrupt("a bad value");
   }
   if (header) return corrupt("it is empty");

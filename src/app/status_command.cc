@@ -7,6 +7,7 @@
 
 #include "app/beacon.h"
 #include "app/client_options.h"
+#include "app/complain.h"
 #include "app/control_client.h"
 #include "app/machine_state.h"
 #include "app/option_values.h"
@@ -17,8 +18,7 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr seconds kAnswerTime{3};
-constexpr milliseconds kLookEvery{200};
+constexpr milliseconds kStatusPollInterval{200};
 constexpr seconds kLongestWait{365 * 24 * 3600};
 
 enum class WaitFor : std::uint8_t { Nothing, Up, Down };
@@ -43,11 +43,6 @@ bool is_reached(WaitFor what, RunState state) noexcept {
   return true;
 }
 
-int complain(const std::string& sentence) {
-  std::fprintf(stderr, "proxyvpn: error: %s\n", sentence.c_str());
-  return 1;
-}
-
 void print(const Status& status, bool json) {
   const std::string text = json ? to_json(status, true) + "\n" : status_text(status);
   std::fputs(text.c_str(), stdout);
@@ -69,7 +64,7 @@ int show(const Config& config, const Wanted& wanted) {
     if (!status && status.error().code == Code::Permission) {
       return complain(status.error().message);
     }
-    std::this_thread::sleep_for(kLookEvery);
+    std::this_thread::sleep_for(kStatusPollInterval);
   }
 }
 

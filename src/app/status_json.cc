@@ -5,20 +5,18 @@
 namespace proxyvpn::app {
 namespace {
 
-using json = Json;
-
 constexpr std::size_t kMostItems = 1024;  // of one list: more than a daemon ever tells
 
 template <class T>
-json texts(const std::vector<T>& items) {
-  json list = json::array();
+Json texts(const std::vector<T>& items) {
+  Json list = Json::array();
   for (const auto& item : items) list.push_back(to_string(item));
   return list;
 }
 
-json or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-json flows(const WorkerTotals& totals) {
+Json flows(const WorkerTotals& totals) {
   return {{"open", totals.flows_open},
           {"total", totals.flows_total},
           {"refused_by_proxy", totals.refused_by_proxy},
@@ -28,12 +26,12 @@ json flows(const WorkerTotals& totals) {
           {"reset", totals.resets}};
 }
 
-json rates(const Rates& rates) {
+Json rates(const Rates& rates) {
   return {{"up", rates.up}, {"down", rates.down}, {"flows", rates.flows}};
 }
 
-json killswitch(const Status& status) {
-  json reasons = json::array();
+Json killswitch(const Status& status) {
+  Json reasons = Json::array();
   for (const auto& counter : status.refused) {
     reasons.push_back(
         {{"reason", counter.reason}, {"packets", counter.packets}, {"bytes", counter.bytes}});
@@ -46,11 +44,11 @@ json killswitch(const Status& status) {
           {"refused", std::move(reasons)}};
 }
 
-json workers(const Status& status) {
-  json list = json::array();
+Json workers(const Status& status) {
+  Json list = Json::array();
   for (const auto& worker : status.worker_list) {
     list.push_back({{"number", worker.number},
-                    {"pid", worker.pid == 0 ? json(nullptr) : json(worker.pid)},
+                    {"pid", worker.pid == 0 ? Json(nullptr) : Json(worker.pid)},
                     {"flows_open", worker.flows_open},
                     {"bytes_up", worker.bytes_up},
                     {"bytes_down", worker.bytes_down}});
@@ -59,20 +57,20 @@ json workers(const Status& status) {
       {"running", status.workers}, {"wanted", status.workers_wanted}, {"list", std::move(list)}};
 }
 
-json history(const std::vector<Rates>& samples) {
-  json list = json::array();
+Json history(const std::vector<Rates>& samples) {
+  Json list = Json::array();
   for (const auto& sample : samples) list.push_back(rates(sample));
   return list;
 }
 
 // The parts that only a running daemon has.
-void add_daemon(json& root, const Status& status) {
+void add_daemon(Json& root, const Status& status) {
   root["pid"] = status.pid;
   root["since"] = status.started;
   root["proxy"] = {
       {"url", status.proxy_url},
       {"addresses", texts(status.proxies)},
-      {"in_use", status.proxy_in_use ? json(to_string(*status.proxy_in_use)) : json(nullptr)},
+      {"in_use", status.proxy_in_use ? Json(to_string(*status.proxy_in_use)) : Json(nullptr)},
       {"trouble", or_null(status.trouble)}};
   root["tun"] = {{"name", status.tun_name}, {"addresses", texts(status.tun_addresses)}};
   root["killswitch"] = killswitch(status);
@@ -85,18 +83,18 @@ void add_daemon(json& root, const Status& status) {
                      {"out", status.totals.packets_out},
                      {"bad", status.totals.packets_bad}};
   root["workers"] = workers(status);
-  root["memory"] = {{"resident", status.resident ? json(*status.resident) : json(nullptr)},
+  root["memory"] = {{"resident", status.resident ? Json(*status.resident) : Json(nullptr)},
                     {"in_flight", status.totals.buffer_bytes},
                     {"budget_per_worker", status.memory_budget}};
 }
 
 // Reading: every value is looked at before it is taken.
 template <class T, class Parse>
-bool take_list(const json& object, const char* key, std::vector<T>& target, Parse parse) {
-  const json* list = member(object, key);
+bool take_list(const Json& object, const char* key, std::vector<T>& target, Parse parse) {
+  const Json* list = member(object, key);
   if (list == nullptr) return true;
   if (!list->is_array() || list->size() > kMostItems) return false;
-  for (const json& item : *list) {
+  for (const Json& item : *list) {
     auto value = parse(item);
     if (!value) return false;
     target.push_back(std::move(*value));
@@ -106,7 +104,7 @@ bool take_list(const json& object, const char* key, std::vector<T>& target, Pars
 
 template <class T>
 auto from_text(Result<T> (*parse)(std::string_view)) {
-  return [parse](const json& item) -> std::optional<T> {
+  return [parse](const Json& item) -> std::optional<T> {
     if (!item.is_string()) return std::nullopt;
     auto value = parse(item.get_ref<const std::string&>());
     if (!value) return std::nullopt;
@@ -114,7 +112,7 @@ auto from_text(Result<T> (*parse)(std::string_view)) {
   };
 }
 
-std::optional<Rates> read_rates(const json& item) {
+std::optional<Rates> read_rates(const Json& item) {
   Rates rates;
   if (!item.is_object() || !take(item, "up", rates.up) || !take(item, "down", rates.down) ||
       !take(item, "flows", rates.flows)) {
@@ -123,7 +121,7 @@ std::optional<Rates> read_rates(const json& item) {
   return rates;
 }
 
-std::optional<firewall::Counter> read_counter(const json& item) {
+std::optional<firewall::Counter> read_counter(const Json& item) {
   firewall::Counter counter;
   if (!item.is_object() || !take(item, "reason", counter.reason) ||
       !take(item, "packets", counter.packets) || !take(item, "bytes", counter.bytes)) {
@@ -132,7 +130,7 @@ std::optional<firewall::Counter> read_counter(const json& item) {
   return counter;
 }
 
-std::optional<WorkerStatus> read_worker(const json& item) {
+std::optional<WorkerStatus> read_worker(const Json& item) {
   WorkerStatus worker;
   if (!item.is_object() || !take(item, "number", worker.number) || !take(item, "pid", worker.pid) ||
       !take(item, "flows_open", worker.flows_open) || !take(item, "bytes_up", worker.bytes_up) ||
@@ -142,7 +140,7 @@ std::optional<WorkerStatus> read_worker(const json& item) {
   return worker;
 }
 
-bool read_proxy(const json& proxy, Status& status) {
+bool read_proxy(const Json& proxy, Status& status) {
   std::string in_use;
   if (!take(proxy, "url", status.proxy_url) || !take(proxy, "trouble", status.trouble) ||
       !take(proxy, "in_use", in_use) ||
@@ -156,7 +154,7 @@ bool read_proxy(const json& proxy, Status& status) {
   return true;
 }
 
-bool read_flows(const json& flows, WorkerTotals& totals) {
+bool read_flows(const Json& flows, WorkerTotals& totals) {
   return take(flows, "open", totals.flows_open) && take(flows, "total", totals.flows_total) &&
          take(flows, "refused_by_proxy", totals.refused_by_proxy) &&
          take(flows, "refused_proxy_lost", totals.refused_proxy_lost) &&
@@ -164,14 +162,14 @@ bool read_flows(const json& flows, WorkerTotals& totals) {
          take(flows, "timed_out", totals.timeouts) && take(flows, "reset", totals.resets);
 }
 
-bool read_numbers(const json& root, Status& status) {
-  const json& bytes = object_in(root, "bytes");
-  const json& packets = object_in(root, "packets");
-  const json& memory = object_in(root, "memory");
+bool read_numbers(const Json& root, Status& status) {
+  const Json& bytes = object_in(root, "bytes");
+  const Json& packets = object_in(root, "packets");
+  const Json& memory = object_in(root, "memory");
   const auto now = read_rates(object_in(root, "rates"));
   if (!now) return false;
   status.rates = *now;
-  if (const json* resident = member(memory, "resident");
+  if (const Json* resident = member(memory, "resident");
       resident != nullptr && !resident->is_null()) {
     std::uint64_t value = 0;
     if (!take(memory, "resident", value)) return false;
@@ -186,10 +184,10 @@ bool read_numbers(const json& root, Status& status) {
          take_list(root, "history", status.history, read_rates);
 }
 
-bool read_daemon(const json& root, Status& status) {
-  const json& tun = object_in(root, "tun");
-  const json& killswitch = object_in(root, "killswitch");
-  const json& workers = object_in(root, "workers");
+bool read_daemon(const Json& root, Status& status) {
+  const Json& tun = object_in(root, "tun");
+  const Json& killswitch = object_in(root, "killswitch");
+  const Json& workers = object_in(root, "workers");
   return take(root, "pid", status.pid) && take(root, "since", status.started) &&
          read_proxy(object_in(root, "proxy"), status) && take(tun, "name", status.tun_name) &&
          take_list(tun, "addresses", status.tun_addresses, from_text(&parse_cidr)) &&
@@ -204,7 +202,7 @@ bool read_daemon(const json& root, Status& status) {
 }  // namespace
 
 std::string to_json(const Status& status, bool indented) {
-  json root = {{"schema", kSchema},
+  Json root = {{"schema", kSchema},
                {"state", id_of(status.state)},
                {"state_text", state_text(status)},
                {"shut", is_shut(status)},
@@ -219,7 +217,7 @@ Result<Status> parse_status(std::string_view text) {
   const auto no_status = [] {
     return fail(Code::Protocol, "the daemon's status is not understood: is it of another version?");
   };
-  const json root = json::parse(text, nullptr, false);
+  const Json root = Json::parse(text, nullptr, false);
   int schema = 0;
   std::string id;
   Status status;

@@ -17,13 +17,13 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-Status example() {
+Status full_status() {
   Status status;
   status.state = RunState::ProxyLost;
   status.pid = 4711;
   status.started = 1'700'000'000;
   status.now = status.started + 7384;
-  status.proxy_url = "http://alice@proxy.example:8080";
+  status.proxy_url = "http://alice@proxy.full_status:8080";
   status.proxies = {parse_endpoint("192.0.2.10:8080").value(),
                     parse_endpoint("[2001:db8::1]:8080").value()};
   status.proxy_in_use = status.proxies[1];
@@ -51,8 +51,9 @@ Status example() {
 }
 
 TEST(Status, BeginsWithTheStateWordThenAlignedFields) {
-  const std::string text = status_text(example());
-  EXPECT_THAT(text, StartsWith("Proxy lost (shut)\nproxy       http://alice@proxy.example:8080 ("));
+  const std::string text = status_text(full_status());
+  EXPECT_THAT(text,
+              StartsWith("Proxy lost (shut)\nproxy       http://alice@proxy.full_status:8080 ("));
   EXPECT_THAT(text, HasSubstr("\ntrouble     the proxy refuses connections\n"));
   EXPECT_THAT(text, HasSubstr("\nin use      [2001:db8::1]:8080\n"));
   EXPECT_THAT(text, HasSubstr("(2 h 3 min, process 4711)\n"));
@@ -66,7 +67,7 @@ TEST(Status, BeginsWithTheStateWordThenAlignedFields) {
 }
 
 TEST(Status, SaysShutWhenNothingGoesOut) {
-  auto status = example();
+  auto status = full_status();
   const auto text_of = [&](RunState state) {
     status.state = state;
     return state_text(status);
@@ -95,7 +96,7 @@ TEST(Status, HasAnExitStatusForEachKindOfState) {
 }
 
 TEST(StatusJson, WhatWasWrittenIsRead) {
-  const Status status = example();
+  const Status status = full_status();
   const std::string json = to_json(status);
   EXPECT_THAT(json, Not(HasSubstr("\n")));
   const auto read = parse_status(json);
@@ -118,7 +119,7 @@ TEST(StatusJson, WithoutADaemonThereIsOnlyTheState) {
 }
 
 TEST(StatusJson, RefusesWhatIsNone) {
-  const std::string good = to_json(example());
+  const std::string good = to_json(full_status());
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"\"schema\":1", "\"schema\":2"},
            {"\"state\":\"proxy_lost\"", "\"state\":\"merry\""},
@@ -141,7 +142,7 @@ TEST(StatusJson, RefusesWhatIsNone) {
 }
 
 TEST(StatusJson, WhatIsNoUtf8IsReplaced) {
-  auto status = example();
+  auto status = full_status();
   status.proxy_url = "http://\xff\xfe@proxy:1";
   const auto read = parse_status(to_json(status));
   ASSERT_TRUE(read.has_value());

@@ -10,6 +10,7 @@
 
 #include "app/capabilities.h"
 #include "app/direct_group.h"
+#include "app/restart_policy.h"
 #include "app/state_file.h"
 #include "app/test_hooks.h"
 #include "base/log_record.h"
@@ -17,7 +18,6 @@
 namespace proxyvpn::app {
 namespace {
 
-constexpr seconds kReadyTime{10};      // for the first worker to run
 constexpr seconds kWorkerPatience{2};  // to reset their flows and end
 constexpr seconds kFinishTime{6};      // then the teardown goes on without them
 

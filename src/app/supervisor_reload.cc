@@ -3,18 +3,11 @@
 #include <utility>
 
 #include "app/supervisor.h"
+#include "base/joined.h"
 #include "base/log.h"
 
 namespace proxyvpn::app {
-namespace {
-
-std::string joined(const std::vector<std::string>& words, const char* between = ", ") {
-  std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::string Supervisor::begin_reload() {
   if (phase_ == Phase::Stopping || phase_ == Phase::Done) {

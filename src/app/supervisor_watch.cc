@@ -7,6 +7,8 @@
 
 #include "app/capabilities.h"
 #include "app/direct_group.h"
+#include "app/resolver.h"
+#include "app/restart_policy.h"
 #include "app/supervisor.h"
 #include "base/log_record.h"
 
@@ -18,10 +20,8 @@ constexpr milliseconds kHealPause{
     250};  // against somebody who takes our rules away again and again
 constexpr seconds kRenewPause{1};
 constexpr milliseconds kCutDelay{10};
-constexpr unsigned kLookEvery = 5;  // seconds between looks where nothing tells of changes
-constexpr seconds kResolvePause{5};
+constexpr unsigned kTicksBetweenLooks = 5;  // of a second each, where nothing tells of changes
 constexpr seconds kLongestResolvePause{60};
-constexpr unsigned kStartAttempts = 3;
 
 }  // namespace
 
@@ -51,7 +51,7 @@ void Supervisor::on_tick() {
   const bool changed = session_.resolvers_changed && session_.resolvers_changed();
   if (changed && session_.config.dns.empty()) refresh_plan();
   if (!firewall_watched_) look_after_firewall();
-  if (!monitor_ && ticks_ % kLookEvery == 0) {
+  if (!monitor_ && ticks_ % kTicksBetweenLooks == 0) {
     pending_ = {true, true, true, true};
     look_after_network();
   }

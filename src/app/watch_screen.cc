@@ -16,7 +16,7 @@ constexpr std::array<const char*, 9> kBlocks = {" ", "▁", "▂", "▃", "▄",
 constexpr std::array<const char*, 9> kAscii = {" ", "_", ".", "-", "=", "+", "*", "%", "#"};
 
 // Names of processes may hold anything; a column is a byte here.
-std::string plain(std::string_view text) {
+std::string printable_ascii(std::string_view text) {
   std::string result(text);
   for (char& c : result) {
     if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
@@ -28,7 +28,7 @@ class LineMaker {
  public:
   explicit LineMaker(unsigned width) : left_(width) {}
   LineMaker& add(std::string_view text, Style style = Style::Plain) {
-    std::string clean = plain(text).substr(0, left_);
+    std::string clean = printable_ascii(text).substr(0, left_);
     const auto columns = static_cast<unsigned>(clean.size());
     if (columns != 0) line_.push_back({std::move(clean), style, columns});
     left_ -= columns;
@@ -175,7 +175,8 @@ ScreenLine flow_line(const FlowRow& row, unsigned width, const Columns& columns)
   LineMaker line(width);
   // A blank stays between columns: what is longer is cut.
   line.at(columns.id, connect::flow_id_text(flow.id).substr(0, columns.id - 1), Style::Dim);
-  line.at(columns.application, plain(owner_text(row.owner)).substr(0, columns.application - 1));
+  line.at(columns.application,
+          printable_ascii(owner_text(row.owner)).substr(0, columns.application - 1));
   line.at(columns.target, to_string(flow.destination).substr(0, columns.target - 1));
   if (columns.wide) {
     line.at(12, connect::to_string(flow.state));

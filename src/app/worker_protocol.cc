@@ -30,17 +30,17 @@ enum class Tag : std::uint8_t {
 };
 
 // Appends fields; integers in the machine's own byte order, as both ends are one binary.
-class Writer {
+class MessageWriter {
  public:
-  explicit Writer(Tag tag) { put(static_cast<std::uint8_t>(tag)); }
+  explicit MessageWriter(Tag tag) { put(static_cast<std::uint8_t>(tag)); }
   template <class T>
-  requires std::is_integral_v<T> Writer& put(T value) {
+  requires std::is_integral_v<T> MessageWriter& put(T value) {
     std::array<std::uint8_t, sizeof(T)> raw{};
     std::memcpy(raw.data(), &value, sizeof(T));
     bytes_.insert(bytes_.end(), raw.begin(), raw.end());
     return *this;
   }
-  Writer& put(std::span<const std::uint8_t> raw) {
+  MessageWriter& put(std::span<const std::uint8_t> raw) {
     bytes_.insert(bytes_.end(), raw.begin(), raw.end());
     return *this;
   }
@@ -52,9 +52,9 @@ class Writer {
 
 // Takes fields off the front. After the first that is missing or out of range everything reads as
 // zero and done() is false.
-class Reader {
+class MessageReader {
  public:
-  explicit Reader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
+  explicit MessageReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
   template <class T>
   T take() {
     T value{};
@@ -85,30 +85,30 @@ class Reader {
 
 // Nothing when bytes are missing or left over.
 template <class Variant, class Message>
-std::optional<Variant> whole(const Reader& reader, Message message) {
+std::optional<Variant> whole(const MessageReader& reader, Message message) {
   if (!reader.done()) return std::nullopt;
   return Variant(std::move(message));
 }
 
-Family take_family(Reader& reader) {
+Family take_family(MessageReader& reader) {
   const auto raw = reader.take<std::uint8_t>();
   reader.require(raw == static_cast<std::uint8_t>(Family::V4) ||
                  raw == static_cast<std::uint8_t>(Family::V6));
   return raw == static_cast<std::uint8_t>(Family::V6) ? Family::V6 : Family::V4;
 }
 
-bool take_bool(Reader& reader) {
+bool take_bool(MessageReader& reader) {
   const auto raw = reader.take<std::uint8_t>();
   reader.require(raw <= 1);
   return raw == 1;
 }
 
-void put_endpoint(Writer& writer, const Endpoint& endpoint) {
+void put_endpoint(MessageWriter& writer, const Endpoint& endpoint) {
   writer.put(static_cast<std::uint8_t>(endpoint.address.family()));
   writer.put(endpoint.address.bytes()).put(endpoint.port);
 }
 
-Endpoint take_endpoint(Reader& reader) {
+Endpoint take_endpoint(MessageReader& reader) {
   Endpoint endpoint;
   const auto family = take_family(reader);
   const auto raw = reader.take_bytes(family == Family::V4 ? 4 : 16);
@@ -122,37 +122,48 @@ Endpoint take_endpoint(Reader& reader) {
 // One overload per message, so that a new one cannot be forgotten.
 struct Encoder {
   std::vector<std::uint8_t> operator()(const NeedSockets& m) const {
-    return Writer(Tag::NeedSockets).put(static_cast<std::uint8_t>(m.family)).put(m.count).take();
+    return MessageWriter(Tag::NeedSockets)
+        .put(static_cast<std::uint8_t>(m.family))
+        .put(m.count)
+        .take();
   }
   std::vector<std::uint8_t> operator()(const ProxyLost& m) const {
-    return Writer(Tag::ProxyLost)
+    return MessageWriter(Tag::ProxyLost)
         .put(static_cast<std::uint8_t>(m.trouble))
         .put(m.status)
         .put(m.sys_errno)
         .take();
   }
   std::vector<std::uint8_t> operator()(const ProxyBack&) const {
-    return Writer(Tag::ProxyBack).take();
+    return MessageWriter(Tag::ProxyBack).take();
   }
-  std::vector<std::uint8_t> operator()(const Resolve&) const { return Writer(Tag::Resolve).take(); }
-  std::vector<std::uint8_t> operator()(const Ready&) const { return Writer(Tag::Ready).take(); }
-  std::vector<std::uint8_t> operator()(const Beat&) const { return Writer(Tag::Beat).take(); }
+  std::vector<std::uint8_t> operator()(const Resolve&) const {
+    return MessageWriter(Tag::Resolve).take();
+  }
+  std::vector<std::uint8_t> operator()(const Ready&) const {
+    return MessageWriter(Tag::Ready).take();
+  }
+  std::vector<std::uint8_t> operator()(const Beat&) const {
+    return MessageWriter(Tag::Beat).take();
+  }
   std::vector<std::uint8_t> operator()(const Sockets& m) const {
-    return Writer(Tag::Sockets).put(static_cast<std::uint8_t>(m.family)).put(m.count).take();
+    return MessageWriter(Tag::Sockets).put(static_cast<std::uint8_t>(m.family)).put(m.count).take();
   }
   std::vector<std::uint8_t> operator()(const ProxyAddresses& m) const {
     const auto count = std::min(m.endpoints.size(), kMaxProxyAddresses);
-    Writer writer(Tag::ProxyAddresses);
+    MessageWriter writer(Tag::ProxyAddresses);
     writer.put(static_cast<std::uint8_t>(count));
     for (std::size_t i = 0; i < count; ++i) put_endpoint(writer, m.endpoints[i]);
     return writer.take();
   }
-  std::vector<std::uint8_t> operator()(const Stop&) const { return Writer(Tag::Stop).take(); }
+  std::vector<std::uint8_t> operator()(const Stop&) const {
+    return MessageWriter(Tag::Stop).take();
+  }
   std::vector<std::uint8_t> operator()(const SetVerbose& m) const {
-    return Writer(Tag::SetVerbose).put(static_cast<std::uint8_t>(m.verbose)).take();
+    return MessageWriter(Tag::SetVerbose).put(static_cast<std::uint8_t>(m.verbose)).take();
   }
   std::vector<std::uint8_t> operator()(const SetOptions& m) const {
-    return Writer(Tag::SetOptions)
+    return MessageWriter(Tag::SetOptions)
         .put(m.connect_timeout_ms)
         .put(m.preconnect)
         .put(static_cast<std::uint8_t>(m.log_level))
@@ -165,7 +176,7 @@ struct Encoder {
     };
     const auto username = bytes(m.username);
     const auto password = bytes(m.password.reveal());
-    return Writer(Tag::SetCredentials)
+    return MessageWriter(Tag::SetCredentials)
         .put(static_cast<std::uint8_t>(m.given))
         .put(static_cast<std::uint32_t>(username.size()))
         .put(username)
@@ -174,14 +185,14 @@ struct Encoder {
         .take();
   }
   std::vector<std::uint8_t> operator()(const KillFlow& m) const {
-    return Writer(Tag::KillFlow).put(m.id).take();
+    return MessageWriter(Tag::KillFlow).put(m.id).take();
   }
   std::vector<std::uint8_t> operator()(const DumpFlows& m) const {
-    return Writer(Tag::DumpFlows).put(m.most).take();
+    return MessageWriter(Tag::DumpFlows).put(m.most).take();
   }
 };
 
-std::optional<ToSupervisor> decode_need_sockets(Reader& reader) {
+std::optional<ToSupervisor> decode_need_sockets(MessageReader& reader) {
   NeedSockets message;
   message.family = take_family(reader);
   message.count = reader.take<std::uint8_t>();
@@ -189,7 +200,7 @@ std::optional<ToSupervisor> decode_need_sockets(Reader& reader) {
   return whole<ToSupervisor>(reader, message);
 }
 
-std::optional<ToSupervisor> decode_proxy_lost(Reader& reader) {
+std::optional<ToSupervisor> decode_proxy_lost(MessageReader& reader) {
   ProxyLost message;
   const auto trouble = reader.take<std::uint8_t>();
   reader.require(trouble >= static_cast<std::uint8_t>(Trouble::Unreachable) &&
@@ -203,7 +214,7 @@ std::optional<ToSupervisor> decode_proxy_lost(Reader& reader) {
   return whole<ToSupervisor>(reader, message);
 }
 
-std::optional<ToWorker> decode_sockets(Reader& reader) {
+std::optional<ToWorker> decode_sockets(MessageReader& reader) {
   Sockets message;
   message.family = take_family(reader);
   message.count = reader.take<std::uint8_t>();
@@ -211,7 +222,7 @@ std::optional<ToWorker> decode_sockets(Reader& reader) {
   return whole<ToWorker>(reader, message);
 }
 
-std::optional<ToWorker> decode_proxy_addresses(Reader& reader) {
+std::optional<ToWorker> decode_proxy_addresses(MessageReader& reader) {
   ProxyAddresses message;
   const auto count = reader.take<std::uint8_t>();
   reader.require(count >= 1 && count <= kMaxProxyAddresses);
@@ -221,13 +232,13 @@ std::optional<ToWorker> decode_proxy_addresses(Reader& reader) {
   return whole<ToWorker>(reader, std::move(message));
 }
 
-std::optional<ToWorker> decode_set_verbose(Reader& reader) {
+std::optional<ToWorker> decode_set_verbose(MessageReader& reader) {
   SetVerbose message;
   message.verbose = take_bool(reader);
   return whole<ToWorker>(reader, message);
 }
 
-std::optional<ToWorker> decode_set_options(Reader& reader) {
+std::optional<ToWorker> decode_set_options(MessageReader& reader) {
   SetOptions message;
   message.connect_timeout_ms = reader.take<std::uint32_t>();
   message.preconnect = reader.take<std::uint32_t>();
@@ -238,13 +249,13 @@ std::optional<ToWorker> decode_set_options(Reader& reader) {
   return whole<ToWorker>(reader, message);
 }
 
-std::span<const std::uint8_t> take_text(Reader& reader) {
+std::span<const std::uint8_t> take_text(MessageReader& reader) {
   const auto size = reader.take<std::uint32_t>();
   reader.require(size <= kMaxCredential);
   return reader.take_bytes(size);
 }
 
-std::optional<ToWorker> decode_set_credentials(Reader& reader) {
+std::optional<ToWorker> decode_set_credentials(MessageReader& reader) {
   SetCredentials message;
   message.given = take_bool(reader);
   const auto username = take_text(reader);
@@ -254,13 +265,13 @@ std::optional<ToWorker> decode_set_credentials(Reader& reader) {
   return whole<ToWorker>(reader, std::move(message));
 }
 
-std::optional<ToWorker> decode_kill_flow(Reader& reader) {
+std::optional<ToWorker> decode_kill_flow(MessageReader& reader) {
   KillFlow message;
   message.id = reader.take<std::uint64_t>();
   return whole<ToWorker>(reader, message);
 }
 
-std::optional<ToWorker> decode_dump_flows(Reader& reader) {
+std::optional<ToWorker> decode_dump_flows(MessageReader& reader) {
   DumpFlows message;
   message.most = reader.take<std::uint32_t>();
   return whole<ToWorker>(reader, message);
@@ -294,7 +305,7 @@ std::vector<std::uint8_t> encode(const ToWorker& message) { return std::visit(En
 // A tag is any byte that the peer chose, so these switches have an end for the ones that mean
 // nothing in this direction.
 std::optional<ToSupervisor> decode_to_supervisor(std::span<const std::uint8_t> bytes) {
-  Reader reader(bytes);
+  MessageReader reader(bytes);
   switch (static_cast<Tag>(reader.take<std::uint8_t>())) {
     case Tag::NeedSockets:
       return decode_need_sockets(reader);
@@ -322,7 +333,7 @@ std::optional<ToSupervisor> decode_to_supervisor(std::span<const std::uint8_t> b
 }
 
 std::optional<ToWorker> decode_to_worker(std::span<const std::uint8_t> bytes) {
-  Reader reader(bytes);
+  MessageReader reader(bytes);
   switch (static_cast<Tag>(reader.take<std::uint8_t>())) {
     case Tag::Sockets:
       return decode_sockets(reader);

@@ -8,10 +8,12 @@
 #include <array>
 #include <cstring>
 
+#include "testing/addresses.h"
+
 namespace proxyvpn::app {
 namespace {
 
-IpAddress address(const char* text) { return IpAddress::parse(text).value(); }
+using proxyvpn::testing::ip;
 
 std::vector<ToSupervisor> every_message_to_supervisor() {
   return {NeedSockets{Family::V4, 1},
@@ -26,10 +28,10 @@ std::vector<ToSupervisor> every_message_to_supervisor() {
 }
 
 std::vector<ToWorker> every_message_to_worker() {
-  ProxyAddresses both{{{address("192.0.2.1"), 3128}, {address("2001:db8::1"), 65535}}};
+  ProxyAddresses both{{{ip("192.0.2.1"), 3128}, {ip("2001:db8::1"), 65535}}};
   ProxyAddresses most;
   for (std::size_t i = 0; i < kMaxProxyAddresses; ++i) {
-    most.endpoints.push_back({address("2001:db8::ffff"), static_cast<std::uint16_t>(i + 1)});
+    most.endpoints.push_back({ip("2001:db8::ffff"), static_cast<std::uint16_t>(i + 1)});
   }
   return {Sockets{Family::V4, 0},
           Sockets{Family::V6, kMaxSocketsPerMessage},
@@ -77,7 +79,7 @@ TEST(WorkerProtocol, FieldsKeepTheirValues) {
   EXPECT_EQ(std::get<ProxyLost>(*lost).trouble, Trouble::Slow);
   EXPECT_EQ(std::get<ProxyLost>(*lost).status, 504);
   EXPECT_EQ(std::get<ProxyLost>(*lost).sys_errno, 110);
-  const ProxyAddresses sent{{{address("192.0.2.1"), 3128}, {address("2001:db8::1"), 8080}}};
+  const ProxyAddresses sent{{{ip("192.0.2.1"), 3128}, {ip("2001:db8::1"), 8080}}};
   const auto got = decode_to_worker(encode(ToWorker{sent}));
   ASSERT_TRUE(got);
   EXPECT_EQ(std::get<ProxyAddresses>(*got).endpoints, sent.endpoints);
@@ -142,7 +144,7 @@ TEST(WorkerProtocol, ValuesOutOfRangeAreRefused) {
   }
   const auto sockets = encode(ToWorker{Sockets{Family::V4, 0}});
   const auto verbose = encode(ToWorker{SetVerbose{true}});
-  const auto addresses = encode(ToWorker{ProxyAddresses{{{address("192.0.2.1"), 1}}}});
+  const auto addresses = encode(ToWorker{ProxyAddresses{{{ip("192.0.2.1"), 1}}}});
   const auto options = encode(ToWorker{SetOptions{1, 0, log::Level::Error}});
   const auto credentials = encode(ToWorker{SetCredentials{true, "a", Secret("b")}});
   const Case worker_cases[] = {

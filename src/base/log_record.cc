@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/hex.h"
+
 namespace proxyvpn::log {
 namespace {
 
@@ -16,13 +18,11 @@ constexpr const char* kYellow = "\x1b[33m";
 constexpr const char* kDim = "\x1b[2m";
 
 void append_clean(std::string& line, std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) {
       line += "\\x";
-      line += kHex[byte >> 4];
-      line += kHex[byte & 15];
+      append_hex(line, byte);
     } else {
       line += c;
     }

@@ -19,13 +19,13 @@ std::string shown(const std::vector<Challenge>& challenges) {
   return text;
 }
 
-struct Case {
+struct ParseCase {
   std::string value;
   std::string expected;
 };
 
 TEST(ParseChallenges, Table) {
-  const Case cases[] = {
+  const ParseCase cases[] = {
       {"", ""},
       {" \t ", ""},
       {",", ""},
@@ -79,7 +79,8 @@ TEST(ParseChallenges, Table) {
       {std::string("Basic realm=\"a\0b\"", 17), "basic realm=<" + std::string("a\0b", 3) + ">"},
       {std::string("\0, Basic", 8), "basic"},
   };
-  for (const Case& c : cases) EXPECT_EQ(c.expected, shown(parse_challenges(c.value))) << c.value;
+  for (const ParseCase& c : cases)
+    EXPECT_EQ(c.expected, shown(parse_challenges(c.value))) << c.value;
 }
 
 TEST(ParseChallenges, TakesNoMoreThanItsLimits) {
@@ -104,7 +105,7 @@ TEST(ParseChallenges, FindTakesTheFirst) {
 }
 
 TEST(ParseAuthParameters, Table) {
-  const Case cases[] = {
+  const ParseCase cases[] = {
       {"nextnonce=\"a,b\", qop=auth, rspauth=\"\"", "nextnonce=<a,b> qop=<auth> rspauth=<>"},
       {"nextnonce=abc", "nextnonce=<abc>"},
       {",, x = y ,", "x=<y>"},
@@ -112,7 +113,7 @@ TEST(ParseAuthParameters, Table) {
       {"x=\"open", ""},
       {"", ""},
   };
-  for (const Case& c : cases) {
+  for (const ParseCase& c : cases) {
     std::string text;
     for (const AuthParameter& p : parse_auth_parameters(c.value)) {
       if (!text.empty()) text += " ";

@@ -9,6 +9,8 @@
 #include <initializer_list>
 #include <span>
 
+#include "base/hex.h"
+
 namespace proxyvpn::connect {
 namespace {
 
@@ -40,18 +42,6 @@ std::optional<DigestAlgorithm> to_algorithm(std::string_view text) noexcept {
     if (equal_ignoring_case(text, name(algorithm))) return algorithm;
   }
   return std::nullopt;
-}
-
-constexpr std::string_view kDigits = "0123456789abcdef";
-
-std::string hex(std::span<const std::uint8_t> bytes) {
-  std::string text;
-  text.reserve(bytes.size() * 2);
-  for (const std::uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 0xf];
-  }
-  return text;
 }
 
 const std::uint8_t* data(std::string_view text) noexcept {

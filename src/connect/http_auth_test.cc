@@ -15,7 +15,7 @@ namespace {
 int hex_calls = 0;
 std::string counted_hex() { return "cnonce-" + std::to_string(++hex_calls); }
 
-class Fixture : public testing::Test {
+class Fixture : public ::testing::Test {
  protected:
   void use(std::optional<Credentials> credentials) {
     authenticator_ = make_authenticator(std::move(credentials), counted_hex);

@@ -34,21 +34,21 @@ constexpr std::string_view kEnd = "\r\n\r\n";
 constexpr int kReadBody = 0;
 constexpr int kStopHere = 2;
 
-// Which fields are read; the others pass by.
-enum class Field : std::uint8_t { Other, ProxyAuthenticate, ProxyAuthenticationInfo };
 constexpr std::string_view kProxyAuthenticate = "proxy-authenticate";
 constexpr std::string_view kProxyAuthenticationInfo = "proxy-authentication-info";
-
-enum class Phase : std::uint8_t {
-  Head,     // of a reply, interim ones included
-  Body,     // of a 407 that will be answered on this connection
-  Request,  // request() is to be called
-  Done,
-};
 
 }  // namespace
 
 struct HttpConnect::State {
+  // Which fields are read; the others pass by.
+  enum class Field : std::uint8_t { Other, ProxyAuthenticate, ProxyAuthenticationInfo };
+  enum class Phase : std::uint8_t {
+    Head,     // of a reply, interim ones included
+    Body,     // of a 407 that will be answered on this connection
+    Request,  // request() is to be called
+    Done,
+  };
+
   State(const Target& target, Authenticator& shared)
       : authority(connect::authority(target)), authenticator(shared) {
     start_reply();
@@ -348,19 +348,19 @@ std::string HttpConnect::request() {
 Reply HttpConnect::feed(std::span<const std::uint8_t> bytes) {
   State& state = *state_;
   state.last.consumed = 0;
-  if (state.phase == Phase::Request) {
+  if (state.phase == State::Phase::Request) {
     // More than the 407 that was answered: out of step, as in feed_body().
     if (!bytes.empty()) state.last.reconnect = true;
     return state.last;
   }
-  if (state.phase == Phase::Head) {
+  if (state.phase == State::Phase::Head) {
     const Reply reply = state.feed_head(bytes);
-    if (state.phase == Phase::Request && !reply.reconnect && reply.consumed < bytes.size()) {
+    if (state.phase == State::Phase::Request && !reply.reconnect && reply.consumed < bytes.size()) {
       return state.retry(true);
     }
-    if (state.phase != Phase::Body) return reply;
+    if (state.phase != State::Phase::Body) return reply;
   }
-  if (state.phase == Phase::Body && state.last.consumed < bytes.size()) {
+  if (state.phase == State::Phase::Body && state.last.consumed < bytes.size()) {
     return state.feed_body(bytes.subspan(state.last.consumed));
   }
   return state.last;
@@ -370,12 +370,12 @@ Reply HttpConnect::end_of_stream() {
   State& state = *state_;
   state.last.consumed = 0;
   switch (state.phase) {
-    case Phase::Done:
+    case State::Phase::Done:
       return state.last;
-    case Phase::Body:
-    case Phase::Request:
+    case State::Phase::Body:
+    case State::Phase::Request:
       return state.retry(true);
-    case Phase::Head:
+    case State::Phase::Head:
       break;
   }
   if (state.scanner.sniffing()) return state.finish(Outcome::Malformed, state.scanner.reason());

@@ -24,28 +24,28 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) {
 }
 
 // What a whole stream came to, whatever the pieces it was fed in.
-struct Result {
+struct Answer {
   Outcome outcome = Outcome::NeedMore;
   int status = 0;
   bool reconnect = false;
   std::string reason;
   std::string rest;  // of the stream, behind what belongs to the reply
-  friend bool operator==(const Result&, const Result&) = default;
+  friend bool operator==(const Answer&, const Answer&) = default;
 };
 
-std::ostream& operator<<(std::ostream& out, const Result& r) {
+std::ostream& operator<<(std::ostream& out, const Answer& r) {
   return out << "outcome " << static_cast<int>(r.outcome) << " status " << r.status << " reconnect "
              << r.reconnect << " reason '" << r.reason << "' rest '" << r.rest << "'";
 }
 
-Result result_of(const Reply& reply, std::string_view rest) {
-  Result result{reply.outcome, reply.status, reply.reconnect, std::string(reply.reason), {}};
+Answer result_of(const Reply& reply, std::string_view rest) {
+  Answer result{reply.outcome, reply.status, reply.reconnect, std::string(reply.reason), {}};
   if (reply.outcome == Outcome::Established) result.rest = rest;
   return result;
 }
 
 // Feeds the stream cut at the given places; `close`: the proxy closes behind it.
-Result feed_pieces(std::string_view stream, const std::vector<std::size_t>& cuts, bool close,
+Answer feed_pieces(std::string_view stream, const std::vector<std::size_t>& cuts, bool close,
                    bool with_credentials) {
   const auto authenticator =
       make_authenticator(with_credentials ? std::optional(alice()) : std::nullopt, fixed_hex);
@@ -68,21 +68,21 @@ Result feed_pieces(std::string_view stream, const std::vector<std::size_t>& cuts
 
 struct ReplyCase {
   std::string stream;
-  Result expected;
+  Answer expected;
   bool close = false;
   bool credentials = false;
 };
 
-Result established(int status, std::string rest = {}) {
+Answer established(int status, std::string rest = {}) {
   return {Outcome::Established, status, false, {}, std::move(rest)};
 }
-Result malformed(std::string reason, int status = 0) {
+Answer malformed(std::string reason, int status = 0) {
   return {Outcome::Malformed, status, false, std::move(reason), {}};
 }
-Result refused(int status, std::string reason) {
+Answer refused(int status, std::string reason) {
   return {Outcome::Refused, status, false, std::move(reason), {}};
 }
-Result need_more(int status = 0) { return {Outcome::NeedMore, status, false, {}, {}}; }
+Answer need_more(int status = 0) { return {Outcome::NeedMore, status, false, {}, {}}; }
 
 const std::string kTls =
     "the proxy speaks TLS on this port; proxyvpn speaks plain HTTP to the proxy";
@@ -364,7 +364,7 @@ std::vector<ReplyCase> cut_off_cases() {
 }
 
 void check(const ReplyCase& c) {
-  SCOPED_TRACE(testing::PrintToString(c.stream.substr(0, 200)));
+  SCOPED_TRACE(::testing::PrintToString(c.stream.substr(0, 200)));
   ASSERT_EQ(c.expected, feed_pieces(c.stream, {}, c.close, c.credentials)) << "whole";
   std::vector<std::size_t> every;
   for (std::size_t i = 1; i < c.stream.size(); ++i) {
@@ -478,16 +478,16 @@ const std::string kDigestField =
     "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n1\", qop=\"auth\", algorithm=MD5\r\n";
 
 // What the 407 in `stream` comes to when Basic was sent and Digest is asked for.
-Result challenged(const std::string& stream, const std::vector<std::size_t>& cuts = {},
+Answer challenged(const std::string& stream, const std::vector<std::size_t>& cuts = {},
                   bool close = false) {
   return feed_pieces(stream, cuts, close, true);
 }
 
-Result retry(bool reconnect) { return {Outcome::Retry, 407, reconnect, {}, {}}; }
+Answer retry(bool reconnect) { return {Outcome::Retry, 407, reconnect, {}, {}}; }
 
 struct ChallengeCase {
   std::string stream;
-  Result expected;
+  Answer expected;
   bool close = false;
 };
 
@@ -579,7 +579,7 @@ std::string challenge_head(const std::string& challenge, bool close = false) {
          (close ? "Connection: close\r\n" : "") + "\r\n";
 }
 
-const std::string kOk = "HTTP/1.1 200 OK\r\n\r\n";
+const std::string kEstablishedReply = "HTTP/1.1 200 OK\r\n\r\n";
 
 TEST(HttpConnectChallenge, DigestOnTheSameConnectionAndTheNextTunnelNeedsNoChallenge) {
   Conversation c;
@@ -592,7 +592,7 @@ TEST(HttpConnectChallenge, DigestOnTheSameConnectionAndTheNextTunnelNeedsNoChall
   EXPECT_NE(std::string::npos, second.find("nonce=\"n1\""));
   EXPECT_NE(std::string::npos, second.find("uri=\"192.0.2.7:443\""));
   EXPECT_NE(std::string::npos, second.find("nc=00000001"));
-  EXPECT_EQ(Outcome::Established, c.answer(kOk).outcome);
+  EXPECT_EQ(Outcome::Established, c.answer(kEstablishedReply).outcome);
   c.restart();
   const std::string third = c.request();
   EXPECT_NE(std::string::npos, third.find("nonce=\"n1\""));
@@ -608,7 +608,7 @@ TEST(HttpConnectChallenge, DigestWhenTheProxyClosesWithThe407) {
   EXPECT_TRUE(reply.reconnect);
   EXPECT_EQ(Outcome::Retry, c.close().outcome);
   EXPECT_NE(std::string::npos, c.request().find("nonce=\"n1\""));
-  EXPECT_EQ(Outcome::Established, c.answer(kOk).outcome);
+  EXPECT_EQ(Outcome::Established, c.answer(kEstablishedReply).outcome);
 }
 
 TEST(HttpConnectChallenge, ConnectionThatIsClosedInSpiteOfThePromiseIsReplacedOnce) {
@@ -695,7 +695,7 @@ TEST(HttpConnectChallenge, RequestMayBeSentAgainOnAnotherAddress) {
   Conversation c;
   const std::string first = c.request();
   EXPECT_EQ(first, c.request());
-  EXPECT_EQ(Outcome::Established, c.answer(kOk).outcome);
+  EXPECT_EQ(Outcome::Established, c.answer(kEstablishedReply).outcome);
 }
 
 }  // namespace

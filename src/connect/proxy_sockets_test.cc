@@ -14,7 +14,7 @@ std::string source_of(const UniqueFd& fd) {
   return to_string(*from_sockaddr(address, length));
 }
 
-std::vector<IpAddress> addresses(const std::vector<const char*>& texts) {
+std::vector<IpAddress> local_addresses(const std::vector<const char*>& texts) {
   std::vector<IpAddress> out;
   for (const char* text : texts) out.push_back(*IpAddress::parse(text));
   return out;
@@ -26,17 +26,17 @@ TEST(ProxySockets, TheKernelChoosesWhereNothingIsSaid) {
 }
 
 TEST(ProxySockets, AddressesTakeTurnsAndThePortComesLater) {
-  ProxySockets sockets(addresses({"127.0.0.2", "::1", "127.0.0.3"}));
+  ProxySockets sockets(local_addresses({"127.0.0.2", "::1", "127.0.0.3"}));
   EXPECT_EQ(source_of(sockets.make(Family::V4)), "127.0.0.2:0");
   EXPECT_EQ(source_of(sockets.make(Family::V4)), "127.0.0.3:0");
   EXPECT_EQ(source_of(sockets.make(Family::V4)), "127.0.0.2:0");
 }
 
 TEST(ProxySockets, AnAddressThatIsNotThereIsPassedOver) {
-  ProxySockets sockets(addresses({"192.0.2.77", "127.0.0.2"}));
+  ProxySockets sockets(local_addresses({"192.0.2.77", "127.0.0.2"}));
   EXPECT_EQ(source_of(sockets.make(Family::V4)), "127.0.0.2:0");
   EXPECT_EQ(source_of(sockets.make(Family::V4)), "127.0.0.2:0");
-  ProxySockets none(addresses({"192.0.2.77"}));
+  ProxySockets none(local_addresses({"192.0.2.77"}));
   EXPECT_EQ(source_of(none.make(Family::V4)), "0.0.0.0:0");
 }
 

@@ -16,7 +16,7 @@ constexpr std::string_view kForm = "; give http://host:port or http://user:passw
 constexpr std::string_view kRange = "; a port is a number from 1 to 65535";
 constexpr std::string_view kEncode =
     "; percent-encode it in the user name or password (@ is %40, / is %2F, ? is %3F, # is %23)";
-constexpr std::string_view kDigits = "0123456789ABCDEF";
+constexpr std::string_view kPercentDigits = "0123456789ABCDEF";  // RFC 3986 2.1: upper case
 constexpr std::size_t kMaxUrl = std::size_t{16} * 1024;
 constexpr std::size_t kMaxHost = 253;  // RFC 1035 2.3.4, as text
 constexpr std::size_t kMaxLabel = 63;
@@ -25,10 +25,10 @@ tl::unexpected<Error> bad(std::string_view what, std::string_view way_out = kFor
   return fail(Code::InvalidArgument, "proxy URL: " + std::string(what).append(way_out));
 }
 
-bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+bool is_decimal(char c) noexcept { return c >= '0' && c <= '9'; }
 
 int hex_value(char c) noexcept {
-  if (is_digit(c)) return c - '0';
+  if (is_decimal(c)) return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
@@ -97,7 +97,7 @@ Result<Credentials> to_credentials(std::string_view userinfo) {
 Result<std::uint16_t> to_port(std::string_view text) {
   if (text.empty()) return bad("the port behind the colon is missing", kRange);
   // Up to five digits are a port that somebody meant; anything else may be a secret out of place.
-  if (text.size() > 5 || !std::all_of(text.begin(), text.end(), is_digit)) {
+  if (text.size() > 5 || !std::all_of(text.begin(), text.end(), is_decimal)) {
     return bad("what stands in the place of the port is not a port", kRange);
   }
   unsigned value = 0;
@@ -141,7 +141,7 @@ Result<> check_name(std::string_view host) {
       return bad("the host name is not plain ASCII", "; give it in its xn-- form");
     }
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!letter && !is_digit(c) && c != '-' && c != '_') {
+    if (!letter && !is_decimal(c) && c != '-' && c != '_') {
       return bad("the host name has a character that no host name has");
     }
     if (++label > kMaxLabel) {
@@ -165,7 +165,8 @@ Result<std::string> take_host(std::string_view& text) {
   // resolver would read "10.1" as 10.0.0.1.
   const auto last =
       host.substr(host.rfind('.') == std::string_view::npos ? 0 : host.rfind('.') + 1);
-  if (!last.empty() && std::all_of(last.begin(), last.end(), is_digit) && !IpAddress::parse(host)) {
+  if (!last.empty() && std::all_of(last.begin(), last.end(), is_decimal) &&
+      !IpAddress::parse(host)) {
     return bad("the host is a number, but not an IPv4 address of four parts");
   }
   return std::string(host);
@@ -233,14 +234,14 @@ std::string redacted(const ProxyUrl& url) {
   if (url.credentials) {
     for (const char c : url.credentials->username) {
       const auto byte = static_cast<unsigned char>(c);
-      const bool plain = is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+      const bool plain = is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                          std::string_view("-._~").find(c) != std::string_view::npos;
       if (plain) {
         text += c;
       } else {
         text += '%';
-        text += kDigits[byte >> 4];
-        text += kDigits[byte & 0xf];
+        text += kPercentDigits[byte >> 4];
+        text += kPercentDigits[byte & 0xf];
       }
     }
     text += '@';

@@ -23,7 +23,7 @@ struct GoodUrl {
   friend bool operator==(const GoodUrl&, const GoodUrl&) = default;
 };
 
-GoodUrl understood(const std::string& text) {
+GoodUrl parsed_url(const std::string& text) {
   const auto url = parse_proxy_url(text);
   if (!url) return {text, url.error().message, 0, false, "", "", ""};
   GoodUrl good{text, url->host, url->port, url->credentials.has_value(), "", "", redacted(*url)};
@@ -77,7 +77,7 @@ TEST(ProxyUrl, WhatIsUnderstood) {
        "!$&'()*+,;=[]{}^\"<>|\\`~", "http://alice@proxy:1"},
       {"http://a%3Db:x+y@proxy:1", "proxy", 1, true, "a=b", "x+y", "http://a%3Db@proxy:1"},
   };
-  for (const GoodUrl& c : cases) EXPECT_EQ(c, understood(c.text)) << c.text;
+  for (const GoodUrl& c : cases) EXPECT_EQ(c, parsed_url(c.text)) << c.text;
 }
 
 struct BadUrl {
@@ -180,8 +180,8 @@ void expect_refusal(const BadUrl& c) {
   const auto url = parse_proxy_url(c.text);
   ASSERT_FALSE(url);
   EXPECT_EQ(Code::InvalidArgument, url.error().code);
-  EXPECT_THAT(url.error().message, testing::HasSubstr(c.part));
-  EXPECT_THAT(url.error().message, testing::StartsWith("proxy URL: "));
+  EXPECT_THAT(url.error().message, ::testing::HasSubstr(c.part));
+  EXPECT_THAT(url.error().message, ::testing::StartsWith("proxy URL: "));
 }
 
 TEST(ProxyUrl, WhatIsNotUnderstoodIsExplained) {

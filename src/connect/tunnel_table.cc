@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/hex.h"
 #include "base/log.h"
 #include "connect/refusal.h"
 #include "connect/trial.h"
@@ -32,15 +33,9 @@ void count_down(Map& map, const Key& key) noexcept {
 }
 
 std::string random_hex() {
-  static constexpr char kDigits[] = "0123456789abcdef";
   std::uint8_t bytes[16] = {};
   if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) std::abort();
-  std::string text;
-  for (const auto byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
+  return hex(bytes);
 }
 
 std::string_view name_of(End why) {

@@ -18,7 +18,7 @@ using stack::Refusal;
 using testing::FakeFlow;
 
 const stack::FlowKey kKey{*parse_endpoint("10.0.0.5:40000"), *parse_endpoint("192.0.2.7:443")};
-constexpr char kOk[] = "HTTP/1.1 200 OK\r\n\r\n";
+constexpr char kOkReply[] = "HTTP/1.1 200 OK\r\n\r\n";
 
 class PlainSockets final : public SocketSource {
  public:
@@ -123,7 +123,7 @@ class TunnelTest : public ::testing::Test {
   void open() {
     ask();
     EXPECT_FALSE(flow.accepted) << "accepted before the proxy answered";
-    proxy.write(kOk);
+    proxy.write(kOkReply);
     ASSERT_TRUE(until([&] { return flow.accepted; }));
     flow.establish();
   }
@@ -178,7 +178,7 @@ TEST_F(TunnelTest, HalfCloseByTheServerLeavesTheOtherDirectionOpen) {
 
 TEST_F(TunnelTest, BytesBehindTheReplyAreTheTunnels) {
   ask();
-  proxy.write(std::string(kOk) + "SSH-2.0-x\r\n");
+  proxy.write(std::string(kOkReply) + "SSH-2.0-x\r\n");
   ASSERT_TRUE(until([&] { return flow.accepted; }));
   EXPECT_EQ(flow.to_app, "");
   flow.establish();
@@ -244,7 +244,7 @@ TEST_F(TunnelTest, GreedyConnectionsReadInTurns) {
     table->on_syn(one);
     ASSERT_TRUE(until([&] { return proxy.accept(); }));
     ASSERT_TRUE(until([&] { return !proxy.read().empty(); }));
-    proxy.write(kOk);
+    proxy.write(kOkReply);
     ASSERT_TRUE(until([&] { return one.accepted; }));
     one.establish();
     peers.push_back(std::move(proxy.peer));
@@ -368,7 +368,7 @@ TEST_F(TunnelTest, DigestIsAnsweredAlsoOnANewConnection) {
   ASSERT_TRUE(
       until([&] { return (request += proxy.read()).find("\r\n\r\n") != std::string::npos; }));
   EXPECT_NE(request.find("Proxy-Authorization: Digest "), std::string::npos) << request;
-  proxy.write(kOk);
+  proxy.write(kOkReply);
   ASSERT_TRUE(until([&] { return flow.accepted; }));
   EXPECT_TRUE(lost.empty());
 }
@@ -503,7 +503,7 @@ TEST_F(TunnelTest, AConnectionOpenedAheadCarriesTheNextFlow) {
   table->on_syn(second);
   ASSERT_TRUE(until([&] { return !proxy.read().empty(); }))
       << "the request did not come on the open connection";
-  proxy.write(kOk);
+  proxy.write(kOkReply);
   ASSERT_TRUE(until([&] { return second.accepted; }));
   table.reset();
 }
@@ -524,7 +524,7 @@ TEST_F(TunnelTest, AConnectionThatTheProxyHasClosedMeanwhileIsReplaced) {
     for (auto& peer : peers) {
       char byte = 0;
       if (::recv(peer.get(), &byte, 1, 0) == 1)
-        ::send(peer.get(), kOk, sizeof kOk - 1, MSG_NOSIGNAL);
+        ::send(peer.get(), kOkReply, sizeof kOkReply - 1, MSG_NOSIGNAL);
     }
     return second.accepted;
   }));

@@ -7,13 +7,14 @@
 #include <algorithm>
 #include <array>
 
+#include "base/hex.h"
+
 namespace proxyvpn::dns {
 namespace {
 
 constexpr std::array<std::string_view, 11> kRcodeNames = {
     "NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
     "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",  "NOTZONE"};
-constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::size_t kMaxHexBytes = 32;  // of a record of unknown type, in its text
 
 std::string without_dot(std::string name) {
@@ -51,10 +52,7 @@ constexpr std::array<TypeName, 11> kTypeNames = {{{1, "A"},
 std::string generic_data(std::span<const std::uint8_t> data) {
   std::string out = "\\# " + std::to_string(data.size());
   if (!data.empty()) out += ' ';
-  for (const auto byte : data.first(std::min(data.size(), kMaxHexBytes))) {
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
-  }
+  out += hex(data.first(std::min(data.size(), kMaxHexBytes)));
   if (data.size() > kMaxHexBytes) out += "...";
   return out;
 }

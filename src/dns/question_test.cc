@@ -9,7 +9,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-Query ask(std::string_view name, RecordType type = RecordType::A) {
+Query query_for(std::string_view name, RecordType type = RecordType::A) {
   auto query = build_query(name, type);
   EXPECT_TRUE(query) << name;
   return *query;
@@ -26,7 +26,7 @@ Bytes with_edns(Bytes message, std::uint16_t size) {
 }
 
 TEST(ParseQuestion, ReadsWhatTheLibraryAsks) {
-  const Query query = ask("Www.Example.COM", RecordType::Aaaa);
+  const Query query = query_for("Www.Example.COM", RecordType::Aaaa);
   const auto question = parse_question(query.bytes);
   ASSERT_TRUE(question);
   EXPECT_EQ(question->id, query.id);
@@ -39,13 +39,13 @@ TEST(ParseQuestion, ReadsWhatTheLibraryAsks) {
 }
 
 TEST(ParseQuestion, KnowsWhatTheClientTakes) {
-  EXPECT_EQ(parse_question(with_edns(ask("a.test").bytes, 1232))->largest_udp, 1232U);
+  EXPECT_EQ(parse_question(with_edns(query_for("a.test").bytes, 1232))->largest_udp, 1232U);
   // RFC 6891 6.2.3: below 512 is 512.
-  EXPECT_EQ(parse_question(with_edns(ask("a.test").bytes, 100))->largest_udp, 512U);
+  EXPECT_EQ(parse_question(with_edns(query_for("a.test").bytes, 100))->largest_udp, 512U);
 }
 
 TEST(ParseQuestion, RefusesWhatIsNoQuestion) {
-  const Bytes good = ask("a.test").bytes;
+  const Bytes good = query_for("a.test").bytes;
   for (std::size_t n = 0; n < good.size(); ++n) {
     EXPECT_FALSE(parse_question(std::span(good).first(n))) << n;
   }
@@ -76,7 +76,7 @@ TEST(IsHostName, TakesWhatMayStandInARequestLine) {
 TEST(Answer, IsOneThatTheParserTakes) {
   for (const char* text : {"198.18.0.1", "2001:db8::1"}) {
     const IpAddress address = *IpAddress::parse(text);
-    const Query query = ask("a.test", address.is_v4() ? RecordType::A : RecordType::Aaaa);
+    const Query query = query_for("a.test", address.is_v4() ? RecordType::A : RecordType::Aaaa);
     for (const bool edns : {false, true}) {
       const Bytes message = edns ? with_edns(query.bytes, 1232) : query.bytes;
       const auto question = parse_question(message);
@@ -92,7 +92,7 @@ TEST(Answer, IsOneThatTheParserTakes) {
 }
 
 TEST(Answer, OfNothingCarriesTheCode) {
-  const Query query = ask("a.test");
+  const Query query = query_for("a.test");
   const auto question = parse_question(query.bytes);
   const auto answer = parse_answer(answer_nothing(query.bytes, *question, Rcode::NxDomain), query);
   ASSERT_TRUE(answer) << answer.error().message;
@@ -101,7 +101,7 @@ TEST(Answer, OfNothingCarriesTheCode) {
 }
 
 TEST(FitUdp, CutsWhatTheClientDoesNotTake) {
-  const Query query = ask("a.test");
+  const Query query = query_for("a.test");
   const auto question = parse_question(query.bytes);
   Bytes answer = answer_address(query.bytes, *question, *IpAddress::parse("192.0.2.1"), 60);
   EXPECT_EQ(fit_udp(answer, *question), answer);
@@ -117,7 +117,7 @@ TEST(FitUdp, CutsWhatTheClientDoesNotTake) {
 }
 
 TEST(MessageId, IsReadAndWritten) {
-  Bytes message = ask("a.test").bytes;
+  Bytes message = query_for("a.test").bytes;
   set_message_id(message, 0xabcd);
   EXPECT_EQ(message_id(message), 0xabcd);
   EXPECT_EQ(message_id(std::span(message).first(1)), 0);

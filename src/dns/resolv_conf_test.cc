@@ -10,11 +10,11 @@
 namespace proxyvpn::dns {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::SizeIs;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 std::vector<std::string> texts(const std::vector<Nameserver>& servers) {
   std::vector<std::string> out;
@@ -247,10 +247,10 @@ TEST(Resolvers, DecidedFromTheTexts) {
   }
 }
 
-class ResolverFiles : public testing::Test {
+class ResolverFiles : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = testing::TempDir() + "proxyvpn-resolv-XXXXXX";
+    std::string pattern = ::testing::TempDir() + "proxyvpn-resolv-XXXXXX";
     ASSERT_NE(nullptr, ::mkdtemp(pattern.data()));
     directory_ = pattern;
     paths_ = {directory_ + "/resolv.conf", directory_ + "/upstreams"};

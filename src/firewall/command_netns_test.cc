@@ -39,21 +39,6 @@ class CommandNetns : public NetnsTest, public ::testing::WithParamInterface<Back
   std::unique_ptr<Firewall> firewall_;
 };
 
-std::string backend_name(const ::testing::TestParamInfo<Backend>& info) {
-  switch (info.param) {
-    case Backend::NftCommand:
-      return "Nft";
-    case Backend::IptablesNft:
-      return "IptablesNft";
-    case Backend::IptablesLegacy:
-      return "IptablesLegacy";
-    case Backend::Auto:
-    case Backend::Nftables:
-      break;
-  }
-  return "Nftables";
-}
-
 TEST_P(CommandNetns, LoadsEveryPolicyAndLeavesNothing) {
   const std::string before = everything();
   for (const bool full : {true, false}) {

@@ -12,8 +12,6 @@
 namespace proxyvpn::firewall {
 namespace {
 
-constexpr std::uint32_t kOwner = NFT_TABLE_F_OWNER;
-constexpr std::uint32_t kPersist = 0x4;  // NFT_TABLE_F_PERSIST, Linux 6.9; not in older headers
 constexpr const char* kTrial = "proxyvpn-trial";
 
 // True when the kernel takes and keeps these flags.

@@ -4,10 +4,10 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 
+#include "base/hex.h"
 #include "base/ip.h"
 #include "firewall/iptables_text.h"
 
@@ -18,12 +18,6 @@ std::uint32_t host_number(const std::vector<std::uint8_t>& bytes) {
   std::uint32_t number = 0;
   std::memcpy(&number, bytes.data(), std::min(bytes.size(), sizeof number));
   return number;
-}
-
-std::string hex(std::uint32_t number) {
-  char text[16] = {};
-  std::snprintf(text, sizeof text, "0x%x", number);
-  return text;
 }
 
 // One alternative of a rule: options, and the protocol that they all agree on.

@@ -1,9 +1,4 @@
 // Which bits of packet and connection marks the rules of others write.
-// clang-format off: libnftnl's header uses FILE and does not include it
-#include <stdio.h>
-// clang-format on
-#include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_connmark.h>
@@ -11,24 +6,17 @@
 
 #include <cstring>
 #include <map>
-#include <memory>
 #include <string_view>
 
 #include "firewall/inspect.h"
 #include "firewall/netfilter_socket.h"
+#include "firewall/nftnl_owner.h"
 
 namespace proxyvpn::firewall {
 namespace {
 
 constexpr std::size_t kMaxMarkingRules = 256;
 constexpr std::uint32_t kAllBits = 0xffffffff;
-
-struct FreeRule {
-  void operator()(nftnl_rule* rule) const noexcept { nftnl_rule_free(rule); }
-};
-struct FreeIterator {
-  void operator()(nftnl_expr_iter* iterator) const noexcept { nftnl_expr_iter_destroy(iterator); }
-};
 
 // What stands in a register, as far as it came from a mark: `changed` bits differ from it.
 struct Register {
@@ -146,7 +134,7 @@ std::string family_name(std::uint32_t family) {
 }
 
 void add_rule(const nftnl_rule* rule, std::vector<MarkingRule>& found) {
-  const std::unique_ptr<nftnl_expr_iter, FreeIterator> iterator(nftnl_expr_iter_create(rule));
+  const Owned<nftnl_expr_iter> iterator(nftnl_expr_iter_create(rule));
   Follower follower;
   while (iterator) {
     const nftnl_expr* expr = nftnl_expr_iter_next(iterator.get());
@@ -172,7 +160,7 @@ Result<std::vector<MarkingRule>> read_marking_rules(const std::string& own) {
   std::vector<MarkingRule> found;
   auto asked =
       socket->ask(NFT_MSG_GETRULE, NFPROTO_UNSPEC, NLM_F_DUMP, {}, [&](const nlmsghdr* message) {
-        const std::unique_ptr<nftnl_rule, FreeRule> rule(nftnl_rule_alloc());
+        const Owned<nftnl_rule> rule(nftnl_rule_alloc());
         if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
         const char* table = nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE);
         if (table == nullptr || own == table || found.size() >= kMaxMarkingRules) return;

@@ -4,8 +4,9 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
+
+#include "base/hex.h"
 
 namespace proxyvpn::firewall {
 namespace {
@@ -19,12 +20,6 @@ std::vector<std::uint8_t> host_bytes(std::uint32_t number) {
 
 std::vector<std::uint8_t> network_bytes(std::uint16_t number) {
   return {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number & 0xff)};
-}
-
-std::string hex(std::uint32_t number, int digits) {
-  char text[16] = {};
-  std::snprintf(text, sizeof text, "0x%0*x", digits, number);
-  return text;
 }
 
 std::string route_type_name(unsigned type) {

@@ -25,6 +25,23 @@ inline std::unique_ptr<Firewall> opened(Backend backend) {
   return firewall ? std::move(*firewall) : nullptr;
 }
 
+// For the name of a test case.
+inline std::string backend_name(const ::testing::TestParamInfo<Backend>& info) {
+  switch (info.param) {
+    case Backend::Nftables:
+      return "Nftables";
+    case Backend::NftCommand:
+      return "Nft";
+    case Backend::IptablesNft:
+      return "IptablesNft";
+    case Backend::IptablesLegacy:
+      return "IptablesLegacy";
+    case Backend::Auto:
+      break;
+  }
+  return "Auto";
+}
+
 // The links that full_policy() guards, and a namespace's lo.
 inline void add_links() { text_of("ip link add up0 type veth peer name port0"); }
 

@@ -14,8 +14,6 @@
 namespace proxyvpn::firewall {
 namespace {
 
-constexpr std::array kFamilies{TableFamily::Inet, TableFamily::Arp, TableFamily::Netdev};
-
 class NftCommandFirewall final : public Firewall {
  public:
   NftCommandFirewall(std::string nft, std::optional<NftablesMonitor> monitor)
@@ -36,7 +34,7 @@ class NftCommandFirewall final : public Firewall {
     bool present = false;
     bool owned = false;
   };
-  using States = std::array<State, kFamilies.size()>;
+  using States = std::array<State, kTableFamilies.size()>;
 
   Result<States> read_states(const std::string& name);
   Result<std::string> transaction(const Ruleset& ruleset, const std::string& name);
@@ -55,11 +53,11 @@ Result<NftCommandFirewall::States> NftCommandFirewall::read_states(const std::st
   States states;
   auto tables = run_checked(nft_, {"list", "tables"}, {});
   if (!tables) return tl::unexpected<Error>(tables.error());
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
-    const std::string place = std::string(to_string(kFamilies[i])) + " " + name;
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
+    const std::string place = std::string(to_string(kTableFamilies[i])) + " " + name;
     if (("\n" + *tables + "\n").find("\ntable " + place + "\n") == std::string::npos) continue;
     states[i].present = true;
-    auto head = run_checked(nft_, {"-t", "list", "table", to_string(kFamilies[i]), name}, {});
+    auto head = run_checked(nft_, {"-t", "list", "table", to_string(kTableFamilies[i]), name}, {});
     if (!head) return tl::unexpected<Error>(head.error());
     states[i].owned = head->find("\tflags owner") != std::string::npos;
   }
@@ -106,17 +104,17 @@ Result<std::string> NftCommandFirewall::transaction(const Ruleset& ruleset,
   if (!states) return tl::unexpected<Error>(states.error());
   const bool ours = installed_ && intact().value_or(false);
   std::string text;
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
     const State& have = (*states)[i];
     if (auto free = refuse_owned(have.owned, name); !free)
       return tl::unexpected<Error>(free.error());
-    const Table* want = find_table(ruleset, kFamilies[i]);
+    const Table* want = find_table(ruleset, kTableFamilies[i]);
     if (want != nullptr && ours && same_structure(*want)) {
       text += to_nft(*want, Replace::InPlace);
     } else if (want != nullptr) {
       text += to_nft(*want, have.present ? Replace::Present : Replace::Absent);
     } else if (have.present) {
-      text += std::string("delete table ") + to_string(kFamilies[i]) + " " + name + "\n";
+      text += std::string("delete table ") + to_string(kTableFamilies[i]) + " " + name + "\n";
     }
   }
   return text;
@@ -147,11 +145,11 @@ Result<> NftCommandFirewall::remove() {
   auto states = read_states(table_);
   if (!states) return wrap(states.error(), doing);
   std::string text;
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
     if (auto free = refuse_owned((*states)[i].owned, table_); !free)
       return wrap(free.error(), doing);
     if ((*states)[i].present)
-      text += std::string("delete table ") + to_string(kFamilies[i]) + " " + table_ + "\n";
+      text += std::string("delete table ") + to_string(kTableFamilies[i]) + " " + table_ + "\n";
   }
   if (!text.empty()) {
     if (auto done = run_checked(nft_, {"-f", "-"}, text); !done) return wrap(done.error(), doing);

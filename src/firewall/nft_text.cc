@@ -1,17 +1,10 @@
 #include "firewall/nft_text.h"
 
-#include <cstdio>
-
+#include "base/hex.h"
 #include "firewall/firewall.h"
 
 namespace proxyvpn::firewall {
 namespace {
-
-std::string hex(std::uint32_t number) {
-  char text[16] = {};
-  std::snprintf(text, sizeof text, "0x%08x", number);
-  return text;
-}
 
 std::string key_text(const std::vector<Field>& key) {
   std::string text;
@@ -32,7 +25,7 @@ struct StatementText {
   }
   std::string operator()(const SetMark& m) const {
     const std::string mark = info(m.mark).name;
-    return mark + " set " + mark + " & " + hex(~m.mask) + " | " + hex(m.value);
+    return mark + " set " + mark + " & " + hex(~m.mask, 8) + " | " + hex(m.value, 8);
   }
   std::string operator()(const Count& c) const { return "counter name \"" + c.counter + "\""; }
   std::string operator()(const Reject& r) const {
@@ -95,10 +88,6 @@ const char* hook_name(HookPoint point) {
   return "";
 }
 
-std::string place(const Table& table) {
-  return std::string(to_string(table.family)) + " " + table.name;
-}
-
 std::string set_flags(const Set& set) {
   std::string text;
   if (set.interval) text += " flags interval;";
@@ -139,6 +128,10 @@ void append_content(std::string& out, const Table& table, bool in_place) {
 }
 
 }  // namespace
+
+std::string place(const Table& table) {
+  return std::string(to_string(table.family)) + " " + table.name;
+}
 
 const char* to_string(TableFamily family) noexcept {
   switch (family) {

@@ -23,5 +23,7 @@ std::string to_nft(const Table& table, const Chain& chain);
 
 // "inet", "arp", "netdev"
 const char* to_string(TableFamily family) noexcept;
+// "inet proxyvpn"
+std::string place(const Table& table);
 
 }  // namespace proxyvpn::firewall

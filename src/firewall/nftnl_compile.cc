@@ -1,40 +1,26 @@
 #include "firewall/nftnl_compile.h"
 
-#include <libnftnl/chain.h>
-#include <libnftnl/object.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
-#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
-#include <memory>
 #include <new>
 
 #include "firewall/nft_text.h"
+#include "firewall/nftnl_owner.h"
 #include "firewall/nftnl_rule.h"
 
 namespace proxyvpn::firewall {
 namespace {
 
-struct Free {
-  void operator()(nftnl_table* o) const noexcept { nftnl_table_free(o); }
-  void operator()(nftnl_chain* o) const noexcept { nftnl_chain_free(o); }
-  void operator()(nftnl_set* o) const noexcept { nftnl_set_free(o); }
-  void operator()(nftnl_obj* o) const noexcept { nftnl_obj_free(o); }
-  void operator()(nftnl_udata_buf* o) const noexcept { nftnl_udata_buf_free(o); }
-};
-
 template <class T>
-std::unique_ptr<T, Free> owned(T* object) {
+Owned<T> owned(T* object) {
   if (object == nullptr) throw std::bad_alloc();
-  return std::unique_ptr<T, Free>(object);
+  return Owned<T>(object);
 }
 
 // 500 elements of the widest key stay below the 64 KiB of one attribute.
 constexpr std::size_t kElementsPerMessage = 500;
-constexpr std::uint32_t kWord = 4;
 constexpr std::uint32_t kTypeBits = 6;
 
 struct KeyType {
@@ -98,10 +84,6 @@ std::uint32_t hook_number(HookPoint point) {
 std::uint32_t hook_number(TableFamily family, HookPoint point) {
   if (family == TableFamily::Arp) return point == HookPoint::Input ? 0 : 1;
   return hook_number(point);
-}
-
-std::string place(const Table& table) {
-  return std::string(to_string(table.family)) + " " + table.name;
 }
 
 constexpr std::uint32_t kHostOrder = 1;

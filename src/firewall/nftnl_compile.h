@@ -1,5 +1,8 @@
 #pragma once
 // A Ruleset's parts as nf_tables messages: the same expressions that nft(8) makes of the text.
+#include <linux/netfilter/nf_tables.h>
+
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,6 +10,13 @@
 #include "firewall/ruleset.h"
 
 namespace proxyvpn::firewall {
+
+inline constexpr std::uint32_t kWord = 4;  // bytes of a 32 bit register
+
+// Flags of a table.
+inline constexpr std::uint32_t kOwner = NFT_TABLE_F_OWNER;
+inline constexpr std::uint32_t kPersist =
+    0x4;  // NFT_TABLE_F_PERSIST, Linux 6.9; not in older headers
 
 int netfilter_family(TableFamily family) noexcept;  // NFPROTO_*
 

@@ -20,10 +20,6 @@ std::string size_text(std::size_t rules, std::uint32_t flags) {
   return text.append(" rules and flags ").append(std::to_string(flags));
 }
 
-constexpr std::array kFamilies{TableFamily::Inet, TableFamily::Arp, TableFamily::Netdev};
-constexpr std::uint32_t kOwner = NFT_TABLE_F_OWNER;
-constexpr std::uint32_t kPersist = 0x4;  // NFT_TABLE_F_PERSIST, Linux 6.9; not in older headers
-
 class NftnlFirewall final : public Firewall {
  public:
   NftnlFirewall(NetfilterSocket socket, NftablesMonitor monitor, Ownership ownership)
@@ -42,7 +38,7 @@ class NftnlFirewall final : public Firewall {
   bool drain_monitor() noexcept override { return monitor_.drain({table_}, socket_.port()); }
 
  private:
-  using States = std::array<KernelTable, kFamilies.size()>;
+  using States = std::array<KernelTable, kTableFamilies.size()>;
   struct Reading {
     KernelTable table;
     std::vector<std::string> structure;
@@ -81,8 +77,8 @@ class NftnlFirewall final : public Firewall {
 
 Result<NftnlFirewall::States> NftnlFirewall::read_states(const std::string& name) {
   States states;
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
-    auto table = read_table(socket_, kFamilies[i], name);
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
+    auto table = read_table(socket_, kTableFamilies[i], name);
     if (!table) return tl::unexpected<Error>(table.error());
     states[i] = *table;
   }
@@ -130,12 +126,12 @@ Result<> NftnlFirewall::add_steps(Batch& batch, const KernelTable& have, const T
 Result<> NftnlFirewall::commit(const Ruleset& ruleset, const States& states, bool in_place) {
   const std::uint32_t flags = wanted_flags(ruleset.vanishes);
   Batch batch;
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
-    if (const Table* want = find_table(ruleset, kFamilies[i])) {
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
+    if (const Table* want = find_table(ruleset, kTableFamilies[i])) {
       auto added = add_steps(batch, states[i], *want, flags, in_place);
       if (!added) return added;
     } else if (states[i].present) {
-      delete_table(batch, kFamilies[i], ruleset.tables.front().name);
+      delete_table(batch, kTableFamilies[i], ruleset.tables.front().name);
     }
   }
   auto done = socket_.commit(std::move(batch));
@@ -273,8 +269,8 @@ Result<> NftnlFirewall::remove() {
   if (!states) return wrap(states.error(), doing);
   if (auto free = refuse_foreign(*states, table_); !free) return wrap(free.error(), doing);
   Batch batch;
-  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
-    if ((*states)[i].present) delete_table(batch, kFamilies[i], table_);
+  for (std::size_t i = 0; i < kTableFamilies.size(); ++i) {
+    if ((*states)[i].present) delete_table(batch, kTableFamilies[i], table_);
   }
   auto done = socket_.commit(std::move(batch));
   if (!done && done.error().error.sys_errno != ENOENT) return wrap(done.error().error, doing);

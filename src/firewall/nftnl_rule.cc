@@ -15,7 +15,6 @@
 namespace proxyvpn::firewall {
 namespace {
 
-constexpr std::uint32_t kWord = 4;  // bytes of a 32 bit register
 constexpr std::uint32_t kNoXor[4] = {};
 
 // Registers overlap: four of 16 bytes, or sixteen of 4 bytes. Named as nft(8) names them.

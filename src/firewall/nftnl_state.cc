@@ -1,34 +1,17 @@
 #include "firewall/nftnl_state.h"
 
-#include <libnftnl/chain.h>
-#include <libnftnl/object.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
-#include <memory>
 #include <string_view>
 
+#include "base/hex.h"
 #include "firewall/nftnl_compile.h"
+#include "firewall/nftnl_owner.h"
 
 namespace proxyvpn::firewall {
 namespace {
-
-struct Free {
-  void operator()(nftnl_table* o) const noexcept { nftnl_table_free(o); }
-  void operator()(nftnl_chain* o) const noexcept { nftnl_chain_free(o); }
-  void operator()(nftnl_rule* o) const noexcept { nftnl_rule_free(o); }
-  void operator()(nftnl_set* o) const noexcept { nftnl_set_free(o); }
-  void operator()(nftnl_set_elems_iter* o) const noexcept { nftnl_set_elems_iter_destroy(o); }
-  void operator()(nftnl_obj* o) const noexcept { nftnl_obj_free(o); }
-};
-constexpr char kDigits[] = "0123456789abcdef";
-
-template <class T>
-using Owned = std::unique_ptr<T, Free>;
 
 std::string text(const char* string) { return string == nullptr ? std::string() : string; }
 
@@ -109,8 +92,7 @@ std::string element_text(const nftnl_set_elem* element) {
   const void* key =
       nftnl_set_elem_get(const_cast<nftnl_set_elem*>(element), NFTNL_SET_ELEM_KEY, &length);
   for (const char byte : std::string_view(static_cast<const char*>(key), key ? length : 0)) {
-    out += kDigits[(static_cast<unsigned char>(byte) >> 4) & 0xf];
-    out += kDigits[static_cast<unsigned char>(byte) & 0xf];
+    append_hex(out, static_cast<std::uint8_t>(byte));
   }
   if (nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_FLAGS))
     out += nftnl_set_elem_get_u32(const_cast<nftnl_set_elem*>(element), NFTNL_SET_ELEM_FLAGS) != 0

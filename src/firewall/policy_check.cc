@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <set>
 #include <string_view>
 
+#include "base/hex.h"
 #include "firewall/ruleset.h"
 
 namespace proxyvpn::firewall {
@@ -27,12 +27,6 @@ bool is_table_name(std::string_view name) {
   if (name.front() >= '0' && name.front() <= '9') return false;
   return std::all_of(name.begin(), name.end(),
                      [](char c) { return is_alphanumeric(c) || c == '_' || c == '-'; });
-}
-
-std::string hex(std::uint32_t number) {
-  char text[16] = {};
-  std::snprintf(text, sizeof text, "0x%x", number);
-  return text;
 }
 
 Result<> check_marks(const Marks& marks) {

@@ -28,9 +28,6 @@ constexpr std::uint32_t kSeenSeconds = 24 * 60 * 60;
 // nft takes no keyword ("tcp") as a name.
 Count refusal(const char* reason) { return {kCounterPrefix + std::string(reason)}; }
 
-std::string per_family(const char* name, Family family) {
-  return std::string(name) + (family == Family::V4 ? "4" : "6");
-}
 Field source(Family family) { return family == Family::V4 ? Field::Ip4Source : Field::Ip6Source; }
 Field destination(Family family) {
   return family == Family::V4 ? Field::Ip4Destination : Field::Ip6Destination;

@@ -1,6 +1,7 @@
 #pragma once
 // The packet filter's rules as values: small enough to read, whole enough that every back end
 // (netlink, `nft`, iptables) is made from the same ones. Names are those of nft(8).
+#include <array>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -124,6 +125,10 @@ struct Table {
   std::vector<Chain> chains;  // a chain comes before those that jump to it
   friend bool operator==(const Table&, const Table&) = default;
 };
+
+// Of the tables that a ruleset may have.
+inline constexpr std::array kTableFamilies{TableFamily::Inet, TableFamily::Arp,
+                                           TableFamily::Netdev};
 
 struct Ruleset {
   std::vector<Table> tables;

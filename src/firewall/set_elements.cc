@@ -9,10 +9,6 @@ namespace {
 
 KeyPart address_key(Family family) { return family == Family::V4 ? KeyPart::Ipv4 : KeyPart::Ipv6; }
 
-std::string per_family(const char* name, Family family) {
-  return std::string(name) + (family == Family::V4 ? "4" : "6");
-}
-
 Set plain_set(std::string name, std::vector<KeyPart> key) {
   Set set;
   set.name = std::move(name);
@@ -67,6 +63,10 @@ Set keep_set(Family family, const std::vector<KeepFlow>& flows) {
 }
 
 }  // namespace
+
+std::string per_family(const char* name, Family family) {
+  return std::string(name) + (family == Family::V4 ? "4" : "6");
+}
 
 Set network_set(std::string name, Family family, std::span<const Cidr> networks) {
   Set set = plain_set(std::move(name), {address_key(family)});

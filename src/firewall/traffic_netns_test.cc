@@ -307,22 +307,6 @@ TEST_P(Traffic, ContainersAreCapturedAndRefusedAlike) {
   EXPECT_EQ(0, run("ping -c1 -W1 172.30.0.2").status);
 }
 
-std::string backend_name(const ::testing::TestParamInfo<Backend>& each) {
-  switch (each.param) {
-    case Backend::Nftables:
-      return "Nftables";
-    case Backend::NftCommand:
-      return "Nft";
-    case Backend::IptablesNft:
-      return "IptablesNft";
-    case Backend::IptablesLegacy:
-      return "IptablesLegacy";
-    case Backend::Auto:
-      break;
-  }
-  return "Auto";
-}
-
 INSTANTIATE_TEST_SUITE_P(Backends, Traffic,
                          ::testing::Values(Backend::Nftables, Backend::NftCommand,
                                            Backend::IptablesNft, Backend::IptablesLegacy),

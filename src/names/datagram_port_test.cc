@@ -3,18 +3,19 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include "testing/addresses.h"
 #include "testing/fake_packet_io.h"
 #include "tun/reply_packet.h"
 
 namespace proxyvpn::names {
 namespace {
 
+using testing::at;
+
 using Bytes = std::vector<std::uint8_t>;
 
-Endpoint at(const char* text) { return *parse_endpoint(text); }
-
 // Says the question again, with an exclamation mark.
-class Echo final : public Answerer {
+class LoudEcho final : public Answerer {
  public:
   void ask(std::span<const std::uint8_t> message, Transport transport, Done done) override {
     EXPECT_EQ(transport, Transport::Datagram);
@@ -28,7 +29,7 @@ class Echo final : public Answerer {
 
 struct Port {
   testing::FakePacketIo io{{true, true, true}};
-  Echo echo;
+  LoudEcho echo;
   DatagramPort port{io, echo, {at("10.0.0.2:53").address, at("[fd00::2]:53").address}};
 
   // The one packet that comes back, without its virtio header; empty: nothing.

@@ -4,11 +4,12 @@
 
 #include "dns/message.h"
 #include "names/stand_in_answerer.h"
+#include "testing/addresses.h"
 
 namespace proxyvpn::names {
 namespace {
 
-IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+using testing::ip;
 
 TEST(StandIns, ANameKeepsItsAddress) {
   StandIns stand_ins(ip("198.18.0.1"), 10);

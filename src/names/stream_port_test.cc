@@ -13,7 +13,7 @@ struct Recorder final : stack::FlowAcceptor {
 };
 
 // Says the question again, at once or when told.
-struct Echo final : Answerer {
+struct PatientEcho final : Answerer {
   void ask(std::span<const std::uint8_t> message, Transport transport, Done done) override {
     EXPECT_EQ(transport, Transport::Stream);
     question.assign(message.begin(), message.end());
@@ -39,7 +39,7 @@ class StreamPortTest : public ::testing::Test {
  protected:
   event::Reactor reactor = *event::Reactor::open();
   Recorder next;
-  Echo echo;
+  PatientEcho echo;
   testing::FakeFlow flow{key("10.0.0.2:53")};
   std::list<testing::FakeFlow> more;
   StreamPort port{reactor, next, echo, {*IpAddress::parse("10.0.0.2")}};

@@ -8,6 +8,7 @@
 
 #include "base/unique_fd.h"
 #include "netlink/link_codec.h"
+#include "netlink/names.h"
 #include "netlink/netlink_socket.h"
 #include "netlink/route_codec.h"
 #include "netlink/route_text.h"
@@ -21,8 +22,6 @@ constexpr Family kFamilies[] = {Family::V4, Family::V6};
 constexpr std::size_t kMaxRouteTexts = 1000;  // Snapshot::routes
 // remove_all_of_ours() lists again after each round; a round that removes nothing ends it.
 constexpr int kRounds = 16;
-
-const char* ip(Family family) { return family == Family::V6 ? "ip -6 " : "ip "; }
 
 // The kernel has no such family, or no policy rules or IPv6 on this device (EACCES; want of a
 // capability is EPERM).
@@ -98,7 +97,7 @@ Result<std::vector<ListedRoute>> LibnlRouting::routes(Family family, std::uint32
                                                       std::uint8_t protocol) {
   auto result =
       list<ListedRoute>(route_listing(family, table, protocol),
-                        ip(family) + std::string("route show table ") +
+                        ip_command(family) + std::string("route show table ") +
                             (table == kAnyTable ? std::string("all") : std::to_string(table)),
                         [=](const nlmsghdr* message) -> std::optional<ListedRoute> {
                           auto route = parse_route(message);
@@ -114,7 +113,7 @@ Result<std::vector<ListedRoute>> LibnlRouting::routes(Family family, std::uint32
 }
 
 Result<std::vector<PolicyRule>> LibnlRouting::our_rules(Family family) {
-  return list<PolicyRule>(rule_listing(family), ip(family) + std::string("rule show"),
+  return list<PolicyRule>(rule_listing(family), ip_command(family) + std::string("rule show"),
                           [family](const nlmsghdr* message) -> std::optional<PolicyRule> {
                             if (rule_protocol(message) != kProtocolId) return {};
                             auto rule = parse_rule(message);
@@ -124,7 +123,7 @@ Result<std::vector<PolicyRule>> LibnlRouting::our_rules(Family family) {
 
 Result<std::vector<StoredMessage>> LibnlRouting::our_rule_messages(Family family) {
   auto result = list<StoredMessage>(
-      rule_listing(family), ip(family) + std::string("rule show"),
+      rule_listing(family), ip_command(family) + std::string("rule show"),
       [](const nlmsghdr* message) -> std::optional<StoredMessage> {
         return rule_protocol(message) == kProtocolId ? std::optional(store(message)) : std::nullopt;
       });
@@ -134,7 +133,7 @@ Result<std::vector<StoredMessage>> LibnlRouting::our_rule_messages(Family family
 
 Result<std::vector<StoredMessage>> LibnlRouting::our_route_messages(Family family) {
   auto result = list<StoredMessage>(
-      route_listing(family, kAnyTable, kProtocolId), ip(family) + std::string("route show"),
+      route_listing(family, kAnyTable, kProtocolId), ip_command(family) + std::string("route show"),
       [family](const nlmsghdr* message) -> std::optional<StoredMessage> {
         const auto route = parse_route(message);
         if (!route || route->family != family || route->protocol != kProtocolId) return {};
@@ -314,7 +313,7 @@ Result<> LibnlRouting::read_links(Snapshot& snapshot) {
 Result<> LibnlRouting::read_rules(Snapshot& snapshot) {
   for (const Family family : kFamilies) {
     auto rules = list<std::string>(
-        rule_listing(family), ip(family) + std::string("rule show"),
+        rule_listing(family), ip_command(family) + std::string("rule show"),
         [](const nlmsghdr* message) -> std::optional<std::string> { return rule_text(message); });
     if (!rules && unsupported(rules.error(), family)) continue;
     if (!rules) return tl::unexpected(rules.error());
@@ -354,10 +353,11 @@ Result<> LibnlRouting::read_routes(Snapshot& snapshot, Family family,
     if (!text.empty()) snapshot.routes.push_back(std::move(text));
   };
   Message message = route_listing(family, kAnyTable, kAnyProtocol);
-  auto result = socket_.dump(message, ip(family) + std::string("route show table all"), visit, [&] {
-    has_default = false;
-    snapshot.routes.resize(before);
-  });
+  auto result =
+      socket_.dump(message, ip_command(family) + std::string("route show table all"), visit, [&] {
+        has_default = false;
+        snapshot.routes.resize(before);
+      });
   if (!result && unsupported(result.error(), family)) return {};
   return result;
 }

@@ -2,16 +2,14 @@
 
 #include <linux/rtnetlink.h>
 
-#include <cstdio>
-
 namespace proxyvpn::netlink {
 namespace {
 
-struct Name {
+struct Protocol {
   std::uint8_t number;
   const char* text;
 };
-constexpr Name kNames[] = {
+constexpr Protocol kProtocols[] = {
     {RTPROT_UNSPEC, "unspec"}, {RTPROT_REDIRECT, "redirect"},
     {RTPROT_KERNEL, "kernel"}, {RTPROT_BOOT, "boot"},
     {RTPROT_STATIC, "static"}, {RTPROT_RA, "ra"},
@@ -38,15 +36,11 @@ std::string table_name(std::uint32_t table) {
 }
 
 std::string protocol_name(std::uint8_t protocol) {
-  for (const Name& name : kNames)
-    if (name.number == protocol) return name.text;
+  for (const Protocol& known : kProtocols)
+    if (known.number == protocol) return known.text;
   return std::to_string(protocol);
 }
 
-std::string hex(std::uint32_t value) {
-  char buffer[16] = {};
-  std::snprintf(buffer, sizeof buffer, "0x%x", value);
-  return buffer;
-}
+const char* ip_command(Family family) noexcept { return family == Family::V6 ? "ip -6 " : "ip "; }
 
 }  // namespace proxyvpn::netlink

@@ -3,13 +3,15 @@
 #include <cstdint>
 #include <string>
 
+#include "base/ip.h"
+
 namespace proxyvpn::netlink {
 
 // "main", "28790"
 std::string table_name(std::uint32_t table);
 // RTPROT_*: "kernel", "dhcp", "112"
 std::string protocol_name(std::uint8_t protocol);
-// "0x1f"
-std::string hex(std::uint32_t value);
+// "ip " or "ip -6 "
+const char* ip_command(Family family) noexcept;
 
 }  // namespace proxyvpn::netlink

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
 #include "netlink/names.h"
 
 namespace proxyvpn::netlink {
 namespace {
 
 std::string protocol() { return " protocol " + std::to_string(kProtocolId); }
-
-const char* ip(Family family) { return family == Family::V6 ? "ip -6 " : "ip "; }
 
 // sysctl(8) takes '/' between the parts too, which a device named "tun.1" needs.
 std::string sysctl(const char* family, const std::string& device, const char* setting) {
@@ -41,14 +40,21 @@ std::vector<std::string> link_commands(const LinkSetup& link, bool with_v6) {
   }
   for (const Cidr& cidr : link.addresses) {
     const bool v6 = cidr.address.is_v6();
-    lines.push_back(std::string(ip(cidr.address.family())) + "address add " + to_string(cidr) +
-                    " dev " + link.name + (v6 ? " nodad" : ""));
+    lines.push_back(std::string(ip_command(cidr.address.family())) + "address add " +
+                    to_string(cidr) + " dev " + link.name + (v6 ? " nodad" : ""));
   }
   lines.push_back("ip link set dev " + link.name + " up");
   return lines;
 }
 
 }  // namespace
+
+bool is_ours(std::string_view line) {
+  const std::string proto = " proto " + std::to_string(kProtocolId);
+  const auto at = line.find(proto);
+  return at != std::string_view::npos &&
+         (at + proto.size() == line.size() || line[at + proto.size()] == ' ');
+}
 
 std::string to_string(const Mark& mark) {
   return mark.mask == 0xffffffff ? hex(mark.value) : hex(mark.value) + "/" + hex(mark.mask);
@@ -87,9 +93,9 @@ std::string to_string(const Route& route) {
   return text + protocol();
 }
 
-std::string to_command(const PolicyRule& rule) { return ip(rule.family) + to_string(rule); }
+std::string to_command(const PolicyRule& rule) { return ip_command(rule.family) + to_string(rule); }
 
-std::string to_command(const Route& route) { return ip(route.family) + to_string(route); }
+std::string to_command(const Route& route) { return ip_command(route.family) + to_string(route); }
 
 std::vector<std::string> to_commands(const LinkSetup& link) { return link_commands(link, true); }
 

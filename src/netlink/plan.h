@@ -14,6 +14,8 @@ namespace proxyvpn::netlink {
 // that `down` finds it without a state file. Not in the kernel's or iproute2's list of known
 // daemons.
 inline constexpr std::uint8_t kProtocolId = 0x70;
+// True for a rule or a route in iproute2's words that carries it.
+bool is_ours(std::string_view line);
 // IFLA_IFALIAS of our link: a link has no protocol number.
 inline constexpr const char* kLinkAlias = "proxyvpn";
 // Reference's own words for these are 100/200; see docs/architecture.md for why they are options.

@@ -11,30 +11,30 @@ namespace {
 
 using RouteAttributes = Attributes<RTA_MAX>;
 
-struct Name {
+struct NumberName {
   unsigned value;
   const char* text;
 };
 
 template <std::size_t N>
-std::string name_of(const Name (&names)[N], unsigned value) {
+std::string name_of(const NumberName (&names)[N], unsigned value) {
   const auto* known =
-      std::find_if(names, names + N, [=](const Name& name) { return name.value == value; });
+      std::find_if(names, names + N, [=](const NumberName& name) { return name.value == value; });
   return known != names + N ? known->text : std::to_string(value);
 }
 
 constexpr int kFamilySize = sizeof(std::uint16_t);  // in front of the address of RTA_VIA
-constexpr Name kTypes[] = {
+constexpr NumberName kTypes[] = {
     {RTN_LOCAL, "local"},         {RTN_BROADCAST, "broadcast"}, {RTN_ANYCAST, "anycast"},
     {RTN_MULTICAST, "multicast"}, {RTN_BLACKHOLE, "blackhole"}, {RTN_UNREACHABLE, "unreachable"},
     {RTN_PROHIBIT, "prohibit"},   {RTN_THROW, "throw"},         {RTN_NAT, "nat"}};
-constexpr Name kScopes[] = {{RT_SCOPE_SITE, "site"},
-                            {RT_SCOPE_LINK, "link"},
-                            {RT_SCOPE_HOST, "host"},
-                            {RT_SCOPE_NOWHERE, "nowhere"}};
-constexpr Name kPreferences[] = {{0, "medium"}, {1, "high"}, {3, "low"}};
+constexpr NumberName kScopes[] = {{RT_SCOPE_SITE, "site"},
+                                  {RT_SCOPE_LINK, "link"},
+                                  {RT_SCOPE_HOST, "host"},
+                                  {RT_SCOPE_NOWHERE, "nowhere"}};
+constexpr NumberName kPreferences[] = {{0, "medium"}, {1, "high"}, {3, "low"}};
 
-std::string prefix_text(const std::optional<IpAddress>& address, unsigned length) {
+std::string destination_text(const std::optional<IpAddress>& address, unsigned length) {
   if (!address) return length == 0 ? std::string("default") : "0/" + std::to_string(length);
   return length == address->bits() ? to_string(*address)
                                    : to_string(*address) + "/" + std::to_string(length);
@@ -101,9 +101,9 @@ std::string foreign_table_route_text(const nlmsghdr* message, const DeviceName& 
 
   std::string text;
   if (header->rtm_type != RTN_UNICAST) text += name_of(kTypes, header->rtm_type) + " ";
-  text += prefix_text(attributes.address(RTA_DST, family), header->rtm_dst_len);
+  text += destination_text(attributes.address(RTA_DST, family), header->rtm_dst_len);
   if (header->rtm_src_len != 0 || attributes.get(RTA_SRC) != nullptr)
-    text += " from " + prefix_text(attributes.address(RTA_SRC, family), header->rtm_src_len);
+    text += " from " + destination_text(attributes.address(RTA_SRC, family), header->rtm_src_len);
   text += path_text(attributes, family, device_name) + " table " + std::to_string(table);
   if (header->rtm_protocol != RTPROT_BOOT) text += " proto " + protocol_name(header->rtm_protocol);
   if (header->rtm_scope != RT_SCOPE_UNIVERSE)

@@ -3,6 +3,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
+#include "base/hex.h"
 #include "netlink/names.h"
 
 namespace proxyvpn::netlink {
@@ -32,7 +33,7 @@ std::string action_name(std::uint8_t action) {
   }
 }
 
-std::string prefix_text(const std::optional<IpAddress>& address, unsigned length) {
+std::string selector_text(const std::optional<IpAddress>& address, unsigned length) {
   if (!address) return length == 0 ? std::string("all") : "0/" + std::to_string(length);
   return length == address->bits() ? to_string(*address)
                                    : to_string(*address) + "/" + std::to_string(length);
@@ -47,9 +48,9 @@ std::string range_text(const Range& range) {
 // What the rule looks at, each with a space behind it.
 std::string selectors(const fib_rule_hdr& header, const RuleAttributes& attributes) {
   const int family = header.family;
-  std::string text = "from " + prefix_text(attributes.address(FRA_SRC, family), header.src_len);
+  std::string text = "from " + selector_text(attributes.address(FRA_SRC, family), header.src_len);
   if (attributes.get(FRA_DST) != nullptr || header.dst_len != 0)
-    text += " to " + prefix_text(attributes.address(FRA_DST, family), header.dst_len);
+    text += " to " + selector_text(attributes.address(FRA_DST, family), header.dst_len);
   if (header.tos != 0) text += " tos " + hex(header.tos);
   const auto mark = attributes.u32(FRA_FWMARK);
   const auto mask = attributes.u32(FRA_FWMASK);

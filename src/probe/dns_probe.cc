@@ -13,10 +13,6 @@ namespace {
 
 constexpr std::size_t kMaxUdpBytes = 4096;  // without EDNS an answer has at most 512
 
-Microseconds since(TimePoint start) {
-  return std::chrono::duration_cast<Microseconds>(Clock::now() - start);
-}
-
 // What an errno of a packet that was to leave means on a machine with a killswitch.
 Error with_hint(Error error) {
   if (error.sys_errno == EPERM || error.sys_errno == EACCES) {

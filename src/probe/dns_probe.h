@@ -41,6 +41,9 @@ struct ProbeOptions {
 enum class Transport : std::uint8_t { Udp, Tcp, TcpThroughProxy };
 
 using Microseconds = std::chrono::microseconds;
+inline Microseconds since(TimePoint start) {
+  return std::chrono::duration_cast<Microseconds>(Clock::now() - start);
+}
 
 struct Times {                            // each from the step's own start
   std::optional<Microseconds> resolve;    // the proxy's name; unset for an address

@@ -5,16 +5,11 @@
 #include <array>
 #include <utility>
 
+#include "base/hex.h"
 #include "connect/http_connect.h"
 
 namespace proxyvpn::probe {
 namespace {
-
-constexpr std::string_view kHex = "0123456789abcdef";
-
-Microseconds since(TimePoint start) {
-  return std::chrono::duration_cast<Microseconds>(Clock::now() - start);
-}
 
 Failure reach_failure(Error error) { return {Step::ReachProxy, std::move(error)}; }
 
@@ -23,12 +18,7 @@ std::string random_hex() {
   // 16 bytes are never given in part (getrandom(2)); before the pool is ready it waits.
   while (::getrandom(raw.data(), raw.size(), 0) < 0 && errno == EINTR) {
   }
-  std::string out;
-  for (const auto byte : raw) {
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
-  }
-  return out;
+  return hex(raw);
 }
 
 class TunnelMaker {

@@ -9,7 +9,7 @@
 namespace proxyvpn::probe {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST(Server, IsAnAddressWithOrWithoutPortAndZone) {
   const std::vector<std::pair<const char*, const char*>> cases = {
@@ -37,10 +37,10 @@ TEST(Server, AnythingElseIsRefusedWithTheValue) {
   }
 }
 
-class DefaultServer : public testing::Test {
+class DefaultServer : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = testing::TempDir() + "proxyvpn-server-XXXXXX";
+    std::string pattern = ::testing::TempDir() + "proxyvpn-server-XXXXXX";
     ASSERT_NE(nullptr, ::mkdtemp(pattern.data()));
     directory_ = pattern;
     paths_ = {directory_ + "/resolv.conf", directory_ + "/upstreams"};

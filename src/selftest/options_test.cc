@@ -10,9 +10,9 @@
 namespace proxyvpn::selftest {
 namespace {
 
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 // An argv as the kernel lays it out: writable, null-terminated.
 class Arguments {

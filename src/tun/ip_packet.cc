@@ -9,7 +9,6 @@ namespace proxyvpn::tun {
 namespace {
 
 constexpr std::size_t kTcpMinimum = 20;
-constexpr std::size_t kUdpHeader = 8;
 constexpr unsigned kMaxExtensionHeaders = 8;
 
 std::uint16_t load16(const std::uint8_t* p) noexcept {

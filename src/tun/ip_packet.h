@@ -1,6 +1,7 @@
 #pragma once
 // Finds the TCP segment in an IP packet. What lwIP's ip4_input/ip6_input would check is checked
 // here, because they are bypassed.
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -30,6 +31,7 @@ struct TcpSegment {
   [[nodiscard]] std::uint32_t payload() const noexcept { return total - ip_header - tcp_header; }
 };
 
+inline constexpr std::size_t kUdpHeader = 8;  // bytes
 inline constexpr std::uint8_t kFin = 1;
 inline constexpr std::uint8_t kSyn = 2;
 inline constexpr std::uint8_t kRst = 4;

@@ -8,7 +8,6 @@
 namespace proxyvpn::tun {
 namespace {
 
-constexpr std::size_t kUdpHeader = 8;
 constexpr std::size_t kIcmpHeader = 8;
 constexpr std::size_t kLargestPacket = 65535;
 constexpr std::uint8_t kHopLimit = 64;

@@ -5,12 +5,14 @@
 
 #include <vector>
 
+#include "testing/addresses.h"
+
 namespace proxyvpn::tun {
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
+using testing::at;
 
-Endpoint at(const char* text) { return *parse_endpoint(text); }
+using Bytes = std::vector<std::uint8_t>;
 
 struct Ends {
   Endpoint from;
