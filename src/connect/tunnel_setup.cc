@@ -346,7 +346,7 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
         return;
       }
       table_.report_answered();
-      if (key_.destination != Trial::key_target()) ++table_.counters_.refused_by_proxy;
+      if (!Trial::is_one(key_)) ++table_.counters_.refused_by_proxy;
       refuse(refusal_for_status(reply.status), End::Refused);
       return;
     case Outcome::Malformed:
@@ -356,7 +356,7 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
 }
 
 void Tunnel::set_up_timed_out() noexcept {
-  ++table_.counters_.timeouts;
+  if (!Trial::is_one(key_)) ++table_.counters_.timeouts;
   if (state_ == State::Waiting) {
     refuse(stack::Refusal::Silent, End::NoSocket);
     return;

@@ -262,7 +262,8 @@ void TunnelTable::go_on() noexcept {
 
 void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
   settled(tunnel);
-  if (why == End::ResetByApp || why == End::ResetByProxy) ++counters_.resets;
+  const bool is_reset = why == End::ResetByApp || why == End::ResetByProxy;
+  if (is_reset && !Trial::is_one(tunnel.key())) ++counters_.resets;
   if (options_.verbose) log_end(tunnel, why);
   if (tunnel.setup_ || !waiting_.empty()) {
     waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &tunnel), waiting_.end());

@@ -595,6 +595,7 @@ TEST_F(TrialTest, AnyAnswerInGoodOrderShowsThatTrafficFlows) {
   EXPECT_EQ(table->size(), 0U);
   EXPECT_EQ(table->counters().total, 0U);
   EXPECT_EQ(table->counters().refused_by_proxy, 0U);
+  EXPECT_EQ(table->counters().resets, 0U);
 }
 
 TEST_F(TrialTest, RefusedCredentialsFailAtTheFirstAnswer) {
@@ -620,6 +621,11 @@ TEST_F(TrialTest, ASlowAnswerIsNoFailure) {
   EXPECT_EQ(run("", milliseconds(50)), TrialResult::Unanswered);
   EXPECT_TRUE(lost.empty());
   EXPECT_EQ(table->size(), 0U);
+  EXPECT_EQ(table->counters().resets, 0U);
+
+  make({.connect_timeout = milliseconds(20)});
+  EXPECT_EQ(run(""), TrialResult::Answered);
+  EXPECT_EQ(table->counters().timeouts, 0U);
 }
 
 TEST(ProxyHealth, BacksOffAndTellsOnce) {
