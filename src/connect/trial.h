@@ -33,8 +33,8 @@ class Trial final : private stack::TcpFlow {
 
   void start(Duration patience = kPatience) noexcept;
 
-  // What stands for the target in a flow's key: no packet can have this destination. Such a flow is no
-  // application's, and stands in no count of theirs.
+  // What stands for the target in a flow's key: no packet can have this destination. Such a flow is
+  // no application's, and stands in no count of theirs.
   static Endpoint key_target() noexcept;
   static bool is_one(const stack::FlowKey& key) noexcept { return key.destination == key_target(); }
 
