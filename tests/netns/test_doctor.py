@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
+import subprocess
 
 import jsonschema
 
@@ -184,3 +186,35 @@ def test_while_up(lab):
     expect(report, "refused-udp", "warn", "killswitch is off")
     assert not failures(report), in_state(report, "fail")
     scenes.finish(ours, daemon)
+
+
+@case("doctor_names_other_programs", timeout=90)
+def test_other_programs(lab):
+    """docker, firewalld, NetworkManager, systemd-networkd and -resolved that run, another VPN's interface, an rp_filter that drops: each in its own line, and ok without them."""
+    ground(lab)
+    ours = product.Product(lab)
+    programs = {"dockerd": "docker", "firewalld": "firewalld", "NetworkManager": "networkmanager", "systemd-networkd": "systemd-networkd",
+                "systemd-resolved": "systemd-resolved"}
+    report = doctor(ours)
+    for check in programs.values():
+        expect(report, check, "ok", "does not run")
+    expect(report, "other-vpns", "ok", "no interface")
+    expect(report, "rp-filter", "ok", "rp_filter=0")
+    expect(report, "clock", "ok", "UTC")
+    os.makedirs("/run/lab/programs")
+    for program in programs:
+        binary = shutil.copy(shutil.which("sleep"), f"/run/lab/programs/{program}")
+        lab.on_close(subprocess.Popen([binary, "600"]).kill)
+    lab.host.ip("tuntap add dev corp7 mode tun", "link set corp7 up")
+    proxy = bad.ScriptedProxy(lab)
+    ours.up("--proxy-url", proxy.url())
+    lab.host.sysctl({"ipv4/conf/tun0/rp_filter": 1})
+    report = doctor(ours)
+    for program, check in programs.items():
+        expect(report, check, "ok", f"{check if check != 'networkmanager' else 'NetworkManager'} runs: ")
+        assert len(report[check]) == 1, report[check]
+    expect(report, "other-vpns", "warn", "corp7 (tun)")
+    expect(report, "rp-filter", "fail", "rp_filter=1")
+    # It does drop them.
+    assert failures(report) == {"rp-filter", "tunnel-443"}, in_state(report, "fail")
+    ours.down()
