@@ -331,6 +331,39 @@ def test_run_errors(lab):
     no_one_left(runner)
 
 
+OTHER_RECORDS = r'''
+import socket, struct, sys, time
+def ask(kind, name):
+    query = struct.pack("!6H", 0x4711, 0x0100, 1, 0, 0, 0) + b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    sock.connect(("198.19.255.254", 53))
+    began = time.monotonic()
+    sock.send(query + struct.pack("!2H", kind, 1))
+    head = struct.unpack("!6H", sock.recv(2000)[:12])
+    return f"rcode {head[1] & 15} answers {head[3]}" + (" slow" if time.monotonic() - began > 2 else "")
+for kind, name in ((1, "web.test"), (15, "web.test"), (16, "web.test"), (33, "_sip._tcp.web.test"), (65, "web.test"), (1, "proxyvpn.invalid")):
+    print(kind, ask(kind, name))
+'''
+
+
+@case("run_ping_and_other_records", timeout=90)
+def test_run_ping(lab):
+    """ping is told at once that it is forbidden; MX, TXT and SRV get NOTIMP, HTTPS nothing, at once; nothing but the proxy on the wire."""
+    proxy = real_proxies.tinyproxy(lab, auth=False)
+    runner = Runner(lab, proxy, prefix=tuple(NOTHING[:4]))
+    with lab.capture(proxies=proxy.endpoints, dns=()):
+        for target in (web.NAME, labs.WEB[0], labs.WEB[1]):
+            began = time.monotonic()
+            done = runner.run("ping", "-n", "-c", "1", "-W", "20", target)
+            assert done.returncode == 1 and time.monotonic() - began < 15, f"{target}: {done.returncode} {done.stdout}{done.stderr}"
+            assert "+1 errors" in done.stdout and ("Packet filtered" in done.stdout or "prohibited" in done.stdout), f"{target}: {done.stdout}"
+        done = runner.run("/usr/bin/python3", "-c", OTHER_RECORDS)
+    expected = ["1 rcode 0 answers 1", "15 rcode 4 answers 0", "16 rcode 4 answers 0", "33 rcode 4 answers 0", "65 rcode 0 answers 0", "1 rcode 3 answers 0"]
+    assert done.stdout.splitlines() == expected, f"{done.stdout}{done.stderr}"
+    no_one_left(runner)
+
+
 LEFT_BEHIND = r'''
 import errno, os, socket, sys, time
 with open("/run/lab/left/pid", "w") as file:
