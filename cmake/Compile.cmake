@@ -1,9 +1,8 @@
 # Flags for our own targets only: proxyvpn::flags. What lwIP gets is in Lwip.cmake.
 add_library(proxyvpn_common INTERFACE)   # sanitizers and hardening: every target, lwIP too
 add_library(proxyvpn_flags INTERFACE)
-add_library(proxyvpn_test_flags INTERFACE)
+add_library(proxyvpn_test_flags INTERFACE)   # linked behind proxyvpn_flags: they take some of them back
 target_link_libraries(proxyvpn_flags INTERFACE proxyvpn_common)
-target_link_libraries(proxyvpn_test_flags INTERFACE proxyvpn_flags)
 # -iquote, not -I: a "netlink/socket.h" of ours must never shadow libnl's <netlink/socket.h>.
 target_compile_options(proxyvpn_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-iquote${CMAKE_SOURCE_DIR}/src>
@@ -61,7 +60,8 @@ function(proxyvpn_test name)
     set(TEST_LABELS unit)
   endif()
   add_executable(${name} ${TEST_SOURCES})
-  target_link_libraries(${name} PRIVATE ${TEST_LIBS} proxyvpn_test_flags GTest::gtest GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE
+    ${TEST_LIBS} proxyvpn_flags proxyvpn_test_flags GTest::gtest GTest::gmock GTest::gtest_main)
   set(prefix "")
   if(TEST_EVERY_BUILD)
     set(prefix "${PROXYVPN_TEST_PREFIX}")
