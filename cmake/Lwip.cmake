@@ -127,6 +127,7 @@ add_library(lwip STATIC
   ${core}/ipv6/ip6.c ${core}/ipv6/ip6_addr.c ${core}/ipv6/nd6.c ${core}/ipv6/icmp6.c)
 target_include_directories(lwip SYSTEM PUBLIC ${lwip_dir}/src/include ${CMAKE_SOURCE_DIR}/src/stack/lwip_port)
 target_link_libraries(lwip PUBLIC proxyvpn_common)
+set_target_properties(lwip PROPERTIES UNITY_BUILD OFF)  # not ours to keep its files' names apart
 # lwIP computes with pointers into packets as the wire has them.
 target_compile_options(lwip PRIVATE -fno-strict-aliasing -Wno-address)
 if(PROXYVPN_SANITIZE MATCHES undefined)
