@@ -33,7 +33,7 @@ if(Python3_FOUND)
 endif()
 # Built beforehand by scripts/test.sh; a run of its own builds what is missing.
 proxyvpn_check(fuzz fuzz ${CMAKE_SOURCE_DIR}/scripts/fuzz.sh)
-set_tests_properties(fuzz PROPERTIES TIMEOUT 1200)
+set_tests_properties(fuzz PROPERTIES TIMEOUT 1200 COST 2000)  # the longest of all: first
 # A sandbox of namespaces, like the tests of tests/netns, and like them left out without root.
 if(TARGET proxyvpn AND TARGET proxyvpn-selftest)
   proxyvpn_check(install netns ${CMAKE_SOURCE_DIR}/tests/install_test.sh ${CMAKE_BINARY_DIR}/bin)

@@ -32,9 +32,10 @@ jobs() {
   printf '%s\n' "$cores"
 }
 
-# Tests at once: most of a test's time is waiting (a retry, a time-out, a proxy), not computing.
+# Tests at once: a test computes for a quarter of its time; the rest is waiting (a retry, a time-out,
+# a proxy).
 test_jobs() {
-  printf '%s\n' "${PROXYVPN_JOBS:-$(($(jobs) * 2))}"
+  printf '%s\n' "${PROXYVPN_JOBS:-$(($(jobs) * 3))}"
 }
 
 # configure_and_build PRESET [cmake options ...] [-- targets ...]: quiet while all is well.

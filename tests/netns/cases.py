@@ -16,7 +16,7 @@ class Case:
     function: object
     timeout: int = 60              # seconds, for the whole case
     needs_product: bool = True
-    heavy: bool = False            # takes both cores: not beside others
+    heavy: bool = False            # takes a whole core: beside fewer others
     listed: bool = True            # False: run by a test of its own, not once per build
     summary: str = ""
 
