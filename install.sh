@@ -65,7 +65,7 @@ install_binary() {
   trap "rm -f '$next'" EXIT
   install -m 750 -o root -g "$group" "$built/proxyvpn" "$next"
   if ! bounding_set_has_net_admin; then
-    warn "this system's bounding set lacks CAP_NET_ADMIN (a container without --cap-add NET_ADMIN?): the capability is not set, and proxyvpn will not work in here"
+    warn "this system's bounding set lacks CAP_NET_ADMIN (a container, or the building of an image?): the program gets no capability, and works as root where NET_ADMIN is granted (--cap-add)"
   elif ! setcap cap_net_admin=eip "$next"; then
     die "setcap failed: the file system of $bin_dir takes no file capabilities; choose another INSTALL_DIR, or run proxyvpn as root"
   fi

@@ -51,7 +51,7 @@ build() {
   chown -R pvbuilder: "$scratch/tree" "$scratch"/lwip* 2>/dev/null || true
   (cd "$scratch/tree/pkg" &&
     setpriv --reuid=pvbuilder --regid=pvbuilder --clear-groups env HOME="$scratch/home" LWIP_SOURCE_DIR="$lwip" \
-      PROXYVPN_CMAKE_OPTIONS="-DPROXYVPN_HARDENED=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O0" \
+      PROXYVPN_CMAKE_OPTIONS="-DPROXYVPN_HARDENED=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O0 -DCCACHE_PROGRAM=OFF" \
       CARCH="$(uname -m)" PKGDEST="$scratch/tree" makepkg --nodeps --force >"$scratch/log" 2>&1) ||
     fail "makepkg: $(tail -n 60 "$scratch/log")"
   package=$(ls "$scratch"/tree/proxyvpn-*.pkg.tar*)

@@ -61,7 +61,7 @@ check_deb() { # FILE
     /usr/share/doc/proxyvpn/changelog.Debian.gz /usr/share/zsh/vendor-completions/_proxyvpn
   ! grep -E '^/(usr/local|home|build|tmp|lib)/' <<<"$list" || fail "files in places that are not a package's"
   depends=$(dpkg-deb -f "$1" Depends)
-  for name in libc6 libnl-3-200 libnftnl11 libmnl0 libcap2 libcap2-bin libseccomp2 passwd; do
+  for name in libc6 libnl-3-200 libnl-route-3-200 libnettle8 libhttp-parser2.9 libnftnl11 libmnl0 libcap2 libcap2-bin libseccomp2 passwd; do
     [[ ", $depends," == *", $name "* || ", $depends," == *", $name,"* ]] || fail "no dependency on $name: $depends"
   done
   dpkg-deb -R "$1" "$unpacked"
