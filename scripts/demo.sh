@@ -89,7 +89,7 @@ before() {
 up() {
   title "proxyvpn up"
   command_line "proxyvpn up --proxy-url http://alice:secret@$proxy4:$port"
-  start_on pc "$PROXYVPN_BIN" up --proxy-url "http://alice:secret@$proxy4:$port" --verbose >"$work/proxyvpn.log" 2>&1 &
+  start_on pc "$PROXYVPN_BIN" up --proxy-url "http://alice:secret@$proxy4:$port" >"$work/proxyvpn.log" 2>&1 &
   daemon_pid=$!
   local n
   for n in $(seq 150); do
