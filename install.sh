@@ -32,6 +32,8 @@ tmpfiles=/etc/tmpfiles.d/proxyvpn.conf
 state_dir=/run/proxyvpn
 config_dir=/etc/proxyvpn
 units=(proxyvpn.service proxyvpn-early-boot.service)
+# The folders that were made for it, one a line: they go with it.
+made=$lib_dir/folders
 
 has_systemd() { [ -d "$unit_dir" ]; }
 systemd_runs() { [ -d /run/systemd/system ]; }
@@ -56,11 +58,30 @@ bounding_set_has_net_admin() {
   ((0x$bounding & (1 << 12)))
 }
 
+# folder PATH: makes it, and remembers what was not there before.
+folder() {
+  local path=$1 missing=()
+  while [ ! -d "$path" ]; do
+    missing+=("$path")
+    path=$(dirname "$path")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  install -d -m 755 "$1"
+  printf '%s\n' "${missing[@]}" >>"$made"
+}
+
+remove_folders() {
+  local folders=()
+  [ ! -e "$made" ] || mapfile -t folders < <(LC_ALL=C sort -ru "$made")
+  rm -f "$made"
+  [ ${#folders[@]} -eq 0 ] || rmdir --ignore-fail-on-non-empty "${folders[@]}" 2>/dev/null || true
+}
+
 # Beside its place first, whole, then rename(2): there is never a proxyvpn without its capability,
 # and a running one keeps the file it was started from.
 install_binary() {
   local next=$bin_dir/.proxyvpn.new.$$
-  install -d -m 755 "$bin_dir"
+  folder "$bin_dir"
   # shellcheck disable=SC2064  # the name of now
   trap "rm -f '$next'" EXIT
   install -m 750 -o root -g "$group" "$built/proxyvpn" "$next"
@@ -80,11 +101,13 @@ install_binary() {
 
 install_pages() {
   local page
+  folder "$man_dir"
+  folder "$man5_dir"
   for page in docs/*.8; do
     [ -e "$page" ] || continue
-    install -D -m 644 "$page" "$man_dir/${page##*/}"
+    install -m 644 "$page" "$man_dir/${page##*/}"
   done
-  install -D -m 644 docs/proxyvpn.toml.5 "$man5_dir/proxyvpn.toml.5"
+  install -m 644 docs/proxyvpn.toml.5 "$man5_dir/proxyvpn.toml.5"
 }
 
 # completion_file SHELL: where that shell looks.
@@ -100,7 +123,7 @@ install_completions() {
   local shell file
   for shell in bash zsh fish; do
     file=$(completion_file "$shell")
-    install -d -m 755 "$(dirname "$file")"
+    folder "$(dirname "$file")"
     "$built/proxyvpn" completion "$shell" >"$file.new.$$"
     chmod 644 "$file.new.$$"
     mv -f "$file.new.$$" "$file"
@@ -111,7 +134,7 @@ install_completions() {
 fill() {
   local text
   text=$(sed -e "s|@BINDIR@|$bin_dir|g" -e "s|@LIBEXECDIR@|$lib_dir|g" "$1")
-  install -d -m 755 "$(dirname "$2")"
+  folder "$(dirname "$2")"
   printf '%s\n' "$text" >"$2.new.$$"
   chmod "$3" "$2.new.$$"
   mv -f "$2.new.$$" "$2"
@@ -119,7 +142,8 @@ fill() {
 
 install_state_dir() {
   if [ -d /etc/tmpfiles.d ] || has_systemd; then
-    install -D -m 644 pkg/proxyvpn.tmpfiles "$tmpfiles"
+    folder "$(dirname "$tmpfiles")"
+    install -m 644 pkg/proxyvpn.tmpfiles "$tmpfiles"
   fi
   # tmpfiles.d makes it at the next boot; this makes it now.
   install -d -m 2770 -o root -g "$group" "$state_dir"
@@ -151,6 +175,7 @@ do_install() {
   build
   warn_of_a_package
   make_account
+  folder "$lib_dir"   # first, as it holds the list of the others
   install_binary
   install_state_dir
   install_pages
@@ -159,18 +184,21 @@ do_install() {
   report
 }
 
+place() { printf '   %-40s %s\n' "$@"; }
+
 report() {
-  local who=${SUDO_USER:-USER}
+  local who=${SUDO_USER:-USER} sudo=''
+  [ -z "${SUDO_USER:-}" ] || sudo='sudo '
   say "installed $("$bin_dir/proxyvpn" --version 2>/dev/null || echo proxyvpn) in $bin_dir"
-  echo "   $bin_dir/proxyvpn           root:$group, mode 0750, $(getcap "$bin_dir/proxyvpn" 2>/dev/null | sed 's/.* //')"
-  echo "   $state_dir             state directory (after a reboot from $tmpfiles)"
-  echo "   $man_dir/proxyvpn.8"
+  place "$bin_dir/proxyvpn" "root:$group, mode 0750, $(getcap "$bin_dir/proxyvpn" 2>/dev/null | sed 's/.* //')"
+  place "$state_dir" "state directory (after a reboot from $tmpfiles)"
+  place "$man_dir/proxyvpn.8" "and others"
   if has_systemd; then
-    echo "   $unit_dir/proxyvpn.service, not enabled; settings: $config_dir/proxyvpn.env"
+    place "$unit_dir/proxyvpn.service" "not enabled; settings: $config_dir/proxyvpn.env"
   fi
-  echo "   To let a user run it:      usermod -aG $group $who      (then log in again)"
-  echo "   To start:                  proxyvpn up --proxy-url http://user:pass@host:port"
-  echo "   To remove all of this:     ./install.sh uninstall"
+  echo "   To let a user run it:    ${sudo}usermod -aG $group $who      (then log in again)"
+  echo "   To start:                proxyvpn up --proxy-url http://user:pass@host:port"
+  echo "   To remove all of this:   ${sudo}./install.sh uninstall"
   if [ ! -e /dev/net/tun ]; then
     warn "/dev/net/tun is missing: load the module with 'modprobe tun' (in a container, pass the device in)"
   elif [ "$(stat -c %a /dev/net/tun)" != 666 ]; then
@@ -179,7 +207,7 @@ report() {
 }
 
 do_uninstall() {
-  local unit shell
+  local unit shell said
   is_root || die "removing needs root: run 'sudo ./install.sh uninstall'"
   if systemd_runs; then
     systemctl disable --quiet --now "${units[@]}" 2>/dev/null || true
@@ -197,10 +225,12 @@ do_uninstall() {
     "$man_dir/proxyvpn-selftest.8" "$man5_dir/proxyvpn.toml.5" "$tmpfiles" "$lib_dir/service-stop"
   for unit in "${units[@]}"; do rm -f "$unit_dir/$unit"; done
   for shell in bash zsh fish; do rm -f "$(completion_file "$shell")"; done
+  remove_folders
   [ ! -d "$lib_dir" ] || rmdir --ignore-fail-on-non-empty "$lib_dir"
   rm -rf "$state_dir" "$config_dir"
   ! systemd_runs || systemctl daemon-reload
-  ! getent passwd "$group" >/dev/null || userdel "$group"
+  # userdel(8) tells that it leaves a group with other members, which goes in the next line.
+  ! getent passwd "$group" >/dev/null || said=$(userdel "$group" 2>&1) || die "userdel: $said"
   ! getent group "$group" >/dev/null || groupdel "$group"
   say "proxyvpn is removed from $bin_dir"
 }

@@ -216,7 +216,7 @@ in_lab() {
   daemon_dies
   down
   nothing_left
-  printf '\n%sThat was all of it.%s  Next: ./install.sh, then proxyvpn up --proxy-url http://user:pass@host:port\n' "$bold" "$plain"
+  printf '\n%sThat was all of it.%s  Next: %s./install.sh, then proxyvpn up --proxy-url http://user:pass@host:port\n' "$bold" "$plain" "${SUDO_USER:+sudo }"
 }
 
 if [ "${1:-}" = --in-lab ]; then

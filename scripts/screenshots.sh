@@ -24,35 +24,42 @@ bad() {
 
 terminal() { tmux -u -S "$work/tmux" -f /dev/null "$@"; }
 
-# show COLUMNS ROWS SECONDS COMMAND ...: types it at a prompt on the PC and prints the screen. SECONDS 0:
-# when it has ended, else after so many.
+# in_terminal COLUMNS ROWS SECONDS COMMAND ...: prints the screen that COMMAND leaves behind. SECONDS 0: when
+# it has made $work/done, else after so many, and then it must still be at it.
+in_terminal() {
+  local columns=$1 rows=$2 seconds=$3 n
+  shift 3
+  rm -f "$work/done"
+  terminal new-session -d -x "$columns" -y "$rows" "$@"
+  if [ "$seconds" = 0 ]; then
+    for n in $(seq 600); do
+      [ ! -s "$work/done" ] || break
+      [ "$n" -lt 600 ] || bad "'$*' does not end"
+      sleep 0.2
+    done
+    sleep 0.5
+  else
+    sleep "$seconds"
+    [ ! -e "$work/done" ] || bad "'$*' ended by itself"
+  fi
+  # All of it, also what has left the screen, from the first line with something on it.
+  terminal capture-pane -e -p -S - | sed -e '/./,$!d'
+  terminal kill-server
+}
+
+# screen COLUMNS ROWS SECONDS COMMAND ...: the same, typed at a prompt on the PC.
 screen() {
-  local columns=$1 rows=$2 seconds=$3 typed
+  local size=("$1" "$2" "$3") typed
   shift 3
   printf -v typed '%s ' "$@"
   cat >"$work/typed.sh" <<SHELL
 export PATH=$work/bin:\$PATH TERM=tmux-256color LANG=C.UTF-8
 printf '\\033[2m\$\\033[0m %s\\n' '${typed% }'
 $typed
-touch $work/done
+echo \$? >$work/done
 exec sleep 1000
 SHELL
-  rm -f "$work/done"
-  terminal new-session -d -x "$columns" -y "$rows" nsenter --net=/run/netns/pc -- bash "$work/typed.sh"
-  if [ "$seconds" = 0 ]; then
-    local n
-    for n in $(seq 300); do
-      [ ! -e "$work/done" ] || break
-      [ "$n" -lt 300 ] || bad "'${typed% }' does not end"
-      sleep 0.2
-    done
-    sleep 0.5
-  else
-    sleep "$seconds"
-    [ ! -e "$work/done" ] || bad "'${typed% }' ended by itself"
-  fi
-  terminal capture-pane -e -p -S - | sed -e '/./,$!d'
-  terminal kill-server
+  in_terminal "${size[@]}" nsenter --net=/run/netns/pc -- bash "$work/typed.sh"
 }
 
 # picture NAME TITLE [option ...]: the picture of standard input.
@@ -125,24 +132,16 @@ in_lab() {
   on pc proxyvpn down >>"$work/up.log" 2>&1 || bad "'down' failed"
 }
 
-# The demo has a lab of its own; its output is long, so the terminal remembers all of it.
+# The demo has a lab of its own.
 demo_picture() {
   work=$(mktemp -d)
-  terminal new-session -d -x 118 -y 90 \
-    "PROXYVPN_BIN=$PROXYVPN_BIN PROXYVPN_NO_BOOTSTRAP=1 $top/scripts/demo.sh; echo \$? >$work/done; sleep 1000"
-  local n
-  for n in $(seq 600); do
-    [ ! -s "$work/done" ] || break
-    [ "$n" -lt 600 ] || bad "the demo does not end"
-    sleep 0.2
-  done
-  sleep 0.5
+  in_terminal 118 90 0 "PROXYVPN_BIN=$PROXYVPN_BIN PROXYVPN_NO_BOOTSTRAP=1 $top/scripts/demo.sh; echo \$? >$work/done; sleep 1000" \
+    >"$work/screen"
   [ "$(cat "$work/done")" = 0 ] || {
-    terminal capture-pane -p
+    cat "$work/screen"
     bad "the demo failed"
   }
-  terminal capture-pane -e -p -S - | sed -e '/./,$!d' | picture demo "./scripts/demo.sh"
-  terminal kill-server
+  picture demo "./scripts/demo.sh" <"$work/screen"
   rm -rf "$work"
 }
 

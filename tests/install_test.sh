@@ -60,6 +60,7 @@ state() {
     find etc/upper usr/upper opt/upper -mindepth 1 ! -type d ! -path '*/upper/etc/*-' -printf '%p %m %u %g %y\n' |
       awk '!/(passwd|group|shadow|gshadow|subuid|subgid)-? |\.pwd\.lock |ld\.so\.cache /'
     find /run -mindepth 1 -printf '%p %m %u %g %y\n'
+    find /etc /opt /usr/local -type d
     cat /etc/passwd /etc/group
   ) | LC_ALL=C sort
 }

@@ -50,7 +50,8 @@ class DoctorCommand final : public Subcommand {
     merge_sources(flags_, proxy_url, loaded);
     for (const char* name : {"proxy-host", "proxy-url"}) {
       const auto origin = flags_.origins.find(name);
-      if (origin != flags_.origins.end()) options_.proxy_source = origin->second.source;
+      if (origin == flags_.origins.end() || origin->second.place == Place::CommandLine) continue;
+      options_.proxy_source = origin->second.source;
     }
     if (options_.proxy_source.empty()) options_.proxy_source = "the command line";
     auto judgement = judge(flags_, {.proxy_needed = false});
