@@ -1,42 +1,44 @@
 #include "app/worker_totals.h"
 
+#include <array>
+
 namespace proxyvpn::app {
+namespace {
+
+struct Counter {
+  std::uint64_t WorkerTotals::*sum;
+  std::atomic<std::uint64_t> WorkerStats::*of_worker;
+  bool of_now = false;  // open or held: counts only of a worker that lives
+};
+constexpr std::array<Counter, 13> kCounters{{
+    {&WorkerTotals::flows_open, &WorkerStats::flows_open, true},
+    {&WorkerTotals::flows_total, &WorkerStats::flows_total},
+    {&WorkerTotals::refused_by_proxy, &WorkerStats::refused_by_proxy},
+    {&WorkerTotals::refused_proxy_lost, &WorkerStats::refused_proxy_lost},
+    {&WorkerTotals::refused_limit, &WorkerStats::refused_limit},
+    {&WorkerTotals::timeouts, &WorkerStats::timeouts},
+    {&WorkerTotals::resets, &WorkerStats::resets},
+    {&WorkerTotals::bytes_up, &WorkerStats::bytes_up},
+    {&WorkerTotals::bytes_down, &WorkerStats::bytes_down},
+    {&WorkerTotals::packets_in, &WorkerStats::packets_in},
+    {&WorkerTotals::packets_out, &WorkerStats::packets_out},
+    {&WorkerTotals::packets_bad, &WorkerStats::packets_bad},
+    {&WorkerTotals::buffer_bytes, &WorkerStats::buffer_bytes, true},
+}};
+static_assert(sizeof(WorkerTotals) == kCounters.size() * sizeof(std::uint64_t),
+              "each of the totals has its row");
+
+}  // namespace
 
 void WorkerTotals::add(const WorkerStats& stats, bool alive) noexcept {
-  const auto get = [](const std::atomic<std::uint64_t>& value) {
-    return value.load(std::memory_order_relaxed);
-  };
-  if (alive) {
-    flows_open += get(stats.flows_open);
-    buffer_bytes += get(stats.buffer_bytes);
+  for (const Counter& counter : kCounters) {
+    if (counter.of_now && !alive) continue;
+    this->*counter.sum += (stats.*counter.of_worker).load(std::memory_order_relaxed);
   }
-  flows_total += get(stats.flows_total);
-  refused_by_proxy += get(stats.refused_by_proxy);
-  refused_proxy_lost += get(stats.refused_proxy_lost);
-  refused_limit += get(stats.refused_limit);
-  timeouts += get(stats.timeouts);
-  resets += get(stats.resets);
-  bytes_up += get(stats.bytes_up);
-  bytes_down += get(stats.bytes_down);
-  packets_in += get(stats.packets_in);
-  packets_out += get(stats.packets_out);
-  packets_bad += get(stats.packets_bad);
 }
 
 void WorkerTotals::add(const WorkerTotals& other) noexcept {
-  flows_open += other.flows_open;
-  flows_total += other.flows_total;
-  refused_by_proxy += other.refused_by_proxy;
-  refused_proxy_lost += other.refused_proxy_lost;
-  refused_limit += other.refused_limit;
-  timeouts += other.timeouts;
-  resets += other.resets;
-  bytes_up += other.bytes_up;
-  bytes_down += other.bytes_down;
-  packets_in += other.packets_in;
-  packets_out += other.packets_out;
-  packets_bad += other.packets_bad;
-  buffer_bytes += other.buffer_bytes;
+  for (const Counter& counter : kCounters) this->*counter.sum += other.*counter.sum;
 }
 
 }  // namespace proxyvpn::app
