@@ -7,12 +7,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstring>
 #include <span>
 #include <utility>
 
 #include "app/control_server.h"
+#include "app/passed_descriptors.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -25,29 +25,6 @@ int wait_readable(int fd, TimePoint deadline) {
     const int n = ::poll(&entry, 1, left > 0 ? static_cast<int>(left) : 0);
     if (n >= 0 || errno != EINTR) return n;
   }
-}
-
-// recv(2) that keeps the descriptors that come beside the bytes.
-ssize_t receive_with(int socket, std::span<char> buffer, std::vector<UniqueFd>& descriptors) {
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
-  iovec vector{buffer.data(), buffer.size()};
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-  if (n < 0) return n;
-  for (auto* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-      descriptors.emplace_back(fd);
-    }
-  }
-  return n;
 }
 
 }  // namespace
@@ -101,8 +78,10 @@ Result<> ControlClient::wait(Progress what, Duration at_most) {
                   "the daemon (process " + std::to_string(pid_) + ") does not answer");
     }
     char buffer[4096];
-    const ssize_t n = receive_with(socket_.get(), buffer, descriptors_);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    const ssize_t n = receive_with(socket_.get(), std::as_writable_bytes(std::span(buffer)),
+                                   kMostDescriptors, descriptors_)
+                          .size;
+    if (n < 0 && errno == EAGAIN) continue;
     if (n < 0 && errno != ECONNRESET) return fail_errno(errno, "listening to the daemon");
     if (n <= 0) return {};  // its end
     text_.append(buffer, static_cast<std::size_t>(n));

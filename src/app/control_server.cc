@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
+#include "app/passed_descriptors.h"
 #include "base/log.h"
 
 namespace proxyvpn::app {
@@ -28,26 +30,12 @@ sockaddr_un address_in(const StateDir& directory) {
   return address;
 }
 
-// send(2) that never waits, with descriptors beside the bytes.
-ssize_t send_with(int socket, std::string_view bytes, const std::vector<UniqueFd>& descriptors) {
+// The bytes, with those descriptors beside them that there is room for.
+ssize_t send_bytes(int socket, std::string_view bytes, const std::vector<UniqueFd>& descriptors) {
   std::array<int, kMostDescriptors> numbers{};
   const std::size_t count = std::min(descriptors.size(), numbers.size());
   for (std::size_t i = 0; i < count; ++i) numbers[i] = descriptors[i].get();
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof numbers)> control{};
-  iovec vector{const_cast<char*>(bytes.data()), bytes.size()};  // sendmsg(2) reads only
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  if (count != 0) {
-    header.msg_control = control.data();
-    header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-    auto* const c = CMSG_FIRSTHDR(&header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(count * sizeof(int));
-    std::memcpy(CMSG_DATA(c), numbers.data(), count * sizeof(int));
-  }
-  return ::sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return send_with(socket, std::as_bytes(std::span(bytes)), std::span(numbers).first(count));
 }
 
 }  // namespace
@@ -218,8 +206,7 @@ void ControlServer::answer(Client& client) {
 
 void ControlServer::flush(Client& client) {
   while (!client.output.empty()) {
-    const ssize_t n = send_with(client.socket.get(), client.output, client.descriptors);
-    if (n < 0 && errno == EINTR) continue;
+    const ssize_t n = send_bytes(client.socket.get(), client.output, client.descriptors);
     if (n < 0 && errno == EAGAIN) {
       if (!reactor_.modify(client.socket.get(), EPOLLOUT, client.handler)) drop(client);
       return;

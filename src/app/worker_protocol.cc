@@ -1,12 +1,11 @@
 #include "app/worker_protocol.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+
+#include "app/passed_descriptors.h"
 
 namespace proxyvpn::app {
 namespace {
@@ -277,23 +276,6 @@ std::optional<ToWorker> decode_dump_flows(MessageReader& reader) {
   return whole<ToWorker>(reader, message);
 }
 
-constexpr std::size_t kControlSpace = CMSG_SPACE(kMaxSocketsPerMessage * sizeof(int));
-
-// Owns every descriptor that came, also of messages that are refused afterwards.
-std::vector<UniqueFd> take_descriptors(msghdr& header) {
-  std::vector<UniqueFd> descriptors;
-  for (auto* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-      descriptors.emplace_back(fd);
-    }
-  }
-  return descriptors;
-}
-
 }  // namespace
 
 std::vector<std::uint8_t> encode(const ToSupervisor& message) {
@@ -369,49 +351,21 @@ bool send_message(int channel, std::span<const std::uint8_t> bytes,
     errno = EMSGSIZE;
     return false;
   }
-  // sendmsg(2) reads only; its interface has no const.
-  iovec vector{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) std::array<std::uint8_t, kControlSpace> control{};
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  if (!descriptors.empty()) {
-    header.msg_control = control.data();
-    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-    auto* c = CMSG_FIRSTHDR(&header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-    std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size_bytes());
-  }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(channel, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent == static_cast<ssize_t>(bytes.size());
+  return send_with(channel, std::as_bytes(bytes), descriptors) ==
+         static_cast<ssize_t>(bytes.size());
 }
 
 Received receive_message(int channel) {
   std::array<std::uint8_t, kMaxWorkerMessage> buffer{};
-  alignas(cmsghdr) std::array<std::uint8_t, kControlSpace> control{};
-  iovec vector{buffer.data(), buffer.size()};
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  ssize_t got = 0;
-  do {
-    got = ::recvmsg(channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
   Received received;
+  const auto [got, cut] = receive_with(channel, std::as_writable_bytes(std::span(buffer)),
+                                       kMaxSocketsPerMessage, received.descriptors);
   if (got < 0) {
     const bool nothing =
         errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM;
     received.status = nothing ? Received::Status::Nothing : Received::Status::Closed;
     return received;
   }
-  received.descriptors = take_descriptors(header);
   if (got == 0) {  // end of the stream; an empty datagram is none of ours and ends it too
     received.status = Received::Status::Closed;
     return received;
@@ -419,7 +373,6 @@ Received receive_message(int channel) {
   received.status = Received::Status::Message;
   // Too long: an empty message, which decodes to nothing. Fewer descriptors than were sent
   // (MSG_CTRUNC: this process may have no more) is an ordinary event; the caller counts them.
-  const bool cut = (header.msg_flags & MSG_TRUNC) != 0;
   if (!cut) received.bytes.assign(buffer.begin(), buffer.begin() + got);
   return received;
 }
