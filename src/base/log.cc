@@ -35,7 +35,7 @@ struct Burst {
 // More events at once than this are not told apart well, and nothing grows.
 std::array<Burst, 32> bursts;
 
-Record make_record(Level level, std::string_view event, std::initializer_list<Field> fields) {
+Record make_record(Level level, std::string_view event, std::span<const Field> fields) {
   Record record;
   record.level = level;
   record.time = microseconds(CLOCK_REALTIME);
@@ -43,6 +43,10 @@ Record make_record(Level level, std::string_view event, std::initializer_list<Fi
   record.event = event;
   for (const auto& field : fields) record.fields.emplace_back(field.key, field.value);
   return record;
+}
+
+Record make_record(Level level, std::string_view event, std::initializer_list<Field> fields) {
+  return make_record(level, event, std::span(fields.begin(), fields.size()));
 }
 
 void emit(const Record& record) {
@@ -125,7 +129,7 @@ void flush_suppressed() noexcept {
   }
 }
 
-void write(Level level, std::string_view event, std::initializer_list<Field> fields) noexcept {
+void write(Level level, std::string_view event, std::span<const Field> fields) noexcept {
   if (!enabled(level) || !may_pass(level, event)) return;
   if (lost > 0) {
     const auto count = std::exchange(lost, 0);

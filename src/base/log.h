@@ -2,6 +2,7 @@
 // One line per event: a fixed event text and facts as fields. Never blocks, never holds a secret.
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,7 +30,11 @@ void set_output(int fd) noexcept;      // not owned; default 2
 void set_level(Level level) noexcept;  // default Info
 [[nodiscard]] bool enabled(Level level) noexcept;
 
-void write(Level level, std::string_view event, std::initializer_list<Field> fields = {}) noexcept;
+void write(Level level, std::string_view event, std::span<const Field> fields) noexcept;
+inline void write(Level level, std::string_view event,
+                  std::initializer_list<Field> fields = {}) noexcept {
+  write(level, event, std::span(fields.begin(), fields.size()));
+}
 inline void error(std::string_view e, std::initializer_list<Field> f = {}) noexcept {
   write(Level::Error, e, f);
 }

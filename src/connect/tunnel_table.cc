@@ -379,21 +379,16 @@ void TunnelTable::probe_ended(int err) noexcept {
 void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
   const auto ms =
       std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
-  const log::Field fields[] = {{"id", flow_id_text(tunnel.id_)},
-                               {"from", to_string(tunnel.key_.source)},
-                               {"to", authority(target_of(tunnel.key_.destination))},
-                               {"end", name_of(why)},
-                               {"status", tunnel.status_},
-                               {"ms", ms},
-                               {"up", tunnel.bytes_up_},
-                               {"down", tunnel.bytes_down_}};
-  const auto& [id, from, to, end, status, time, up, down] = fields;
-  if (tunnel.reason_.empty()) {
-    log::debug("connection", {id, from, to, end, status, time, up, down});
-  } else {
-    log::debug("connection",
-               {id, from, to, end, status, time, up, down, {"reason", tunnel.reason_}});
-  }
+  std::vector<log::Field> fields = {{"id", flow_id_text(tunnel.id_)},
+                                    {"from", to_string(tunnel.key_.source)},
+                                    {"to", authority(target_of(tunnel.key_.destination))},
+                                    {"end", name_of(why)},
+                                    {"status", tunnel.status_},
+                                    {"ms", ms},
+                                    {"up", tunnel.bytes_up_},
+                                    {"down", tunnel.bytes_down_}};
+  if (!tunnel.reason_.empty()) fields.emplace_back("reason", tunnel.reason_);
+  log::write(log::Level::Debug, "connection", fields);
 }
 
 }  // namespace proxyvpn::connect
