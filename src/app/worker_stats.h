@@ -10,7 +10,7 @@ struct WorkerStats {
   std::atomic<std::uint64_t> flows_open;
   std::atomic<std::uint64_t> flows_total;
   std::atomic<std::uint64_t> refused_by_proxy;    // final status that is not 2xx
-  std::atomic<std::uint64_t> refused_proxy_lost;  // refused at once while the proxy was away
+  std::atomic<std::uint64_t> refused_proxy_lost;  // as the proxy was lost or just then went
   std::atomic<std::uint64_t> refused_limit;  // SYNs dropped at a limit (sockets, memory, pending)
   std::atomic<std::uint64_t> timeouts;
   std::atomic<std::uint64_t> resets;

@@ -356,18 +356,18 @@ void Tunnel::handle_reply(const Reply& reply, const std::uint8_t* rest, std::siz
 }
 
 void Tunnel::set_up_timed_out() noexcept {
+  if (state_ != State::Waiting && !setup_->connected_once) {
+    trouble(Trouble::Unreachable, ETIMEDOUT);  // counted with that
+    return;
+  }
   if (!Trial::is_one(key_)) ++table_.counters_.timeouts;
   if (state_ == State::Waiting) {
     refuse(stack::Refusal::Silent, End::NoSocket);
     return;
   }
-  if (setup_->connected_once) {
-    // The proxy takes its time about this target; it need not be the proxy's fault.
-    table_.report_slow(key_.destination);
-    refuse(stack::Refusal::HostUnreachable, End::TimedOut);
-  } else {
-    trouble(Trouble::Unreachable, ETIMEDOUT);
-  }
+  // The proxy takes its time about this target; it need not be the proxy's fault.
+  table_.report_slow(key_.destination);
+  refuse(stack::Refusal::HostUnreachable, End::TimedOut);
 }
 
 void Tunnel::refuse(stack::Refusal how, End why) noexcept {

@@ -263,7 +263,9 @@ void TunnelTable::go_on() noexcept {
 void TunnelTable::bury(Tunnel& tunnel, End why) noexcept {
   settled(tunnel);
   const bool is_reset = why == End::ResetByApp || why == End::ResetByProxy;
-  if (is_reset && !Trial::is_one(tunnel.key())) ++counters_.resets;
+  const bool counts = !Trial::is_one(tunnel.key());
+  if (is_reset && counts) ++counters_.resets;
+  if (why == End::ProxyTrouble && counts) ++counters_.refused_proxy_lost;
   if (options_.verbose) log_end(tunnel, why);
   if (tunnel.setup_ || !waiting_.empty()) {
     waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &tunnel), waiting_.end());

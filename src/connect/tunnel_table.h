@@ -36,7 +36,7 @@ struct TunnelOptions {
 struct TunnelCounters {
   std::uint64_t total = 0;
   std::uint64_t refused_by_proxy = 0;
-  std::uint64_t refused_proxy_lost = 0;
+  std::uint64_t refused_proxy_lost = 0;  // also those that found out that it is
   std::uint64_t dropped_at_limit = 0;
   std::uint64_t timeouts = 0;
   std::uint64_t resets = 0;

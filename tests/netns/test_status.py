@@ -100,6 +100,74 @@ def lost(lab, ours, proxy):
     labs.wait_until(lambda: ours.run("status").returncode == NO_TRAFFIC, 10, "the proxy counts as lost")
     text, value = status(ours, "Proxy lost (shut)", NO_TRAFFIC)
     assert value["proxy"]["trouble"] and value["shut"] and "\ntrouble " in text
+    # The connection that found it out has failed too.
+    assert value["flows"]["refused_proxy_lost"] >= 1 and re.search(r"^failed +\d+ while the proxy was lost", text, re.M), text
+
+
+@case("status_in_moments", timeout=120)
+def test_moments(lab):
+    """Starting while --detach waits for the proxy, Restarting while no worker lives, Stopping while one does not end: word, exit status, JSON by its schema; --wait goes on over them."""
+    let_go = threading.Event()
+
+    def script(proxy, conn, request):
+        let_go.wait(60)
+        return scripted_proxy.relay(proxy, conn, request)
+    proxy, ours = scripted_proxy.ScriptedProxy(lab, script), product.Product(lab)
+    servers.who_servers(lab)
+    lab.on_close(let_go.set)
+    starter = run_beside(lab, ours, "up", "--detach", "--proxy-url", proxy.url())
+    proxy.wait(1, 30)
+    _, value = status(ours, "Starting", NO_TRAFFIC)
+    assert value["shut"] and value["pid"] and value["proxy"]["trouble"] is None, value
+    assert starter.poll() is None, "the start does not wait for the proxy"
+    waiter = run_beside(lab, ours, "status", "--wait", "--timeout", "60")
+    let_go.set()
+    assert ended(waiter, UP).startswith("Up\n") and "proxyvpn is up" in ended(starter, 0)
+    daemon = status(ours, "Up", UP)[1]["pid"]
+    expect_way(both(lab, labs.WEB), VIA_PROXY)
+    # Deaths in a row: the eighth is followed by a pause of seconds.
+    killed = set()
+    for _ in range(8):
+        labs.wait_until(lambda: set(ours.workers(daemon)) - killed, 20, "another worker runs")
+        for worker in set(ours.workers(daemon)) - killed:
+            killed.add(worker)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+    labs.wait_until(lambda: ours.run("status").stdout.startswith("Restarting (shut)\n"), 5, "it is noticed that no worker lives")
+    text, value = status(ours, "Restarting (shut)", NO_TRAFFIC)
+    assert value["shut"] and value["workers"]["running"] == 0 < value["workers"]["wanted"], value["workers"]
+    assert all(worker["pid"] is None for worker in value["workers"]["list"]), value["workers"]
+    assert re.search(rf"^workers +0 of {value['workers']['wanted']}\b", text, re.M), text
+    assert ours.run("status", "--wait", "--timeout", "30").returncode == UP
+    for worker in ours.workers(daemon):
+        os.kill(worker, signal.SIGSTOP)
+    down, seen = run_beside(lab, ours, "down"), set()
+    while down.poll() is None:
+        asked = [run_beside(lab, ours, "status", *form) for form in ((), ("--json",))]
+        plain, as_json = (process.communicate(timeout=30)[0] for process in asked)
+        if plain.startswith("Stopping\n") and asked[0].returncode == NO_TRAFFIC:
+            seen.add("text")
+        if as_json and checked(as_json, "status")["state"] == "stopping" and asked[1].returncode == NO_TRAFFIC:
+            seen.add("json")
+    assert seen == {"text", "json"}, f"of Stopping only {seen or 'nothing'} was seen"
+    ended(down, 0)
+    _, value = status(ours, "Down", DOWN)
+    assert value["pid"] is None
+
+
+def run_beside(lab, ours, *arguments):
+    """Any command, not waited for."""
+    process = subprocess.Popen(ours.argv(list(arguments)), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env=ours.environment())
+    lab.on_close(process.kill)
+    return process
+
+
+def ended(process, code):
+    """What it has said on standard output, ended with this exit status."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, f"exit {process.returncode}: {out}{err}"
+    return out
 
 
 def flows(ours, *arguments, **options):
