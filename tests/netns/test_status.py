@@ -1,4 +1,5 @@
 """What a person and a script are told: status in every state, the open flows, metrics, the live view."""
+import contextlib
 import json
 import os
 import pathlib
@@ -227,6 +228,49 @@ def test_flows(lab):
     scenes.finish(ours, daemon)
     nobody = ours.run("flows")
     assert nobody.returncode == 1 and nobody.stdout == "" and "no proxyvpn is up" in nobody.stderr, nobody
+
+
+# A third application: a shell that sends a few bytes and waits.
+QUIET_SHELL = 'exec 3<>/dev/tcp/$0/$1; head -c 500 /dev/zero >&3; exec 4<&0; read -u 4'
+
+
+@case("flows_sorted")
+def test_sorted(lab):
+    """Each --sort KEY puts three flows of two applications into its order, as a table and as JSON; the table names process, target and rate."""
+    _, ours, daemon = scenes.start(lab, "--workers", "1")
+    servers.serve(lab, 7100, servers.source)
+    sink = servers.serve(lab, 7101, servers.sink)
+    shell = subprocess.Popen(lab.host.argv(["bash", "-c", QUIET_SHELL, labs.WEB[0], "7101"]), stdin=subprocess.PIPE)
+    lab.on_close(shell.kill)
+    sink.wait(1)
+    time.sleep(0.5)
+    sender = client.connect(lab, labs.WEB[1], 7101)
+    sender.sendall(b"x" * 100_000)
+    time.sleep(0.5)
+    reader = client.connect(lab, labs.WEB[0], 7100)
+    reader.sendall(b"1000000000\n")
+    threading.Thread(target=drain, args=(reader,), daemon=True).start()
+    ports = {f"{labs.WEB[0]}:7101": "shell", f"[{labs.WEB[1]}]:7101": "sender", f"{labs.WEB[0]}:7100": "reader"}
+    labs.wait_until(lambda: all(flow["idle"] > 1 for flow in flows(ours)["flows"] if ports[flow["target"]] != "reader"), 20, "two are quiet")
+    names = {"shell": f"bash ({shell.pid})", "sender": f"python3 ({os.getpid()})", "reader": f"python3 ({os.getpid()})"}
+    orders = {"rate": "reader shell sender", "bytes": "reader sender shell", "up": "sender shell reader", "down": "reader shell sender",
+              "age": "shell sender reader", "idle": "shell sender reader", "target": "reader shell sender",
+              "application": "shell sender reader", "id": "shell sender reader"}
+    for key, order in orders.items():
+        value = flows(ours, "--sort", key)
+        assert [ports[flow["target"]] for flow in value["flows"]] == order.split(), f"{key}: {value['flows']}"
+        table = ours.run("flows", "--sort", key).stdout.splitlines()
+        assert re.split(r"  +", table[0]) == ["ID", "APPLICATION", "TARGET", "STATE", "AGE", "IDLE", "UP", "DOWN", "RATE UP", "RATE DOWN"], table
+        assert table[-1] == "3 flows open" and len(table) == 5, table
+        rows = [re.split(r"  +", row) for row in table[1:4]]
+        assert [ports[row[2]] for row in rows] == order.split(), f"{key}: {table}"
+        assert all(row[1] == names[ports[row[2]]] and row[3] == "open" for row in rows), table
+        assert {ports[row[2]]: row[9] for row in rows}["shell"] == "0 B/s" and re.search(r"[KM]iB/s$", table[1 + order.split().index("reader")]), table
+    assert flows(ours)["flows"] and [ports[flow["target"]] for flow in flows(ours)["flows"]] == orders["rate"].split(), "rate is not the default"
+    shell.communicate(b"\n", timeout=20)
+    for sock in (sender, reader):
+        sock.close()
+    scenes.finish(ours, daemon)
 
 
 def drain(sock):
