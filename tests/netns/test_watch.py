@@ -172,7 +172,9 @@ def test_watch(lab):
     assert all(re.search(r"[KM]iB/s$", row) for row in busiest), "the busiest are not on top:\n" + "\n".join(busiest)
     pid, before, began = small.pid(), cpu_seconds(small.pid()), time.monotonic()
     time.sleep(5)
-    lab.say(f"status --watch with {count} flows: {100 * (cpu_seconds(pid) - before) / (time.monotonic() - began):.1f} % of one core")
+    cost = 100 * (cpu_seconds(pid) - before) / (time.monotonic() - began)
+    lab.say(f"status --watch with {count} flows: {cost:.1f} % of one core")
+    assert cost < (25 if product.is_sanitized() else 5), f"status --watch with {count} flows takes {cost:.1f} % of one core"
     small.tmux("send-keys", "s")
     small.wait(r"sort: bytes")
     small.tmux("resize-window", "-x", "200", "-y", "50")
