@@ -119,6 +119,9 @@ def check(shell, help_of):
     below = {word.split("=")[0] for word in shell.offers("proxyvpn", "config", "show", "--")}
     assert {"--json", "--mtu"} <= below, below
     assert {"bash", "zsh", "fish"} <= shell.offers("proxyvpn", "completion", "")
+    assert {"rate", "bytes", "application"} <= shell.offers("proxyvpn", "flows", "--sort", "")
+    assert {"up", "down"} <= shell.offers("proxyvpn", "status", "--wait", "")
+    assert "kill" in shell.offers("proxyvpn", "flows", "")
     users = shell.offers("proxyvpn", "up", "--exempt-user", "roo")
     assert "root" in users, users
     for command in commands - {"up", "config"}:
@@ -151,7 +154,8 @@ def self_test():
     table = {("",): {"up", "down", "config", "completion"}, ("up", "--"): options, ("--",): options,
              ("up", "--mtu", "1400", "--"): options - {"--mtu"}, ("up", "--firewall", ""): BACKENDS,
              ("down", "--firewall", ""): BACKENDS, ("config", ""): {"check", "show"},
-             ("config", "show", "--"): {"--json", "--mtu"}, ("completion", ""): set(SHELLS),
+             ("flows", "--sort", ""): {"rate", "bytes", "application"}, ("status", "--wait", ""): {"up", "down"},
+             ("flows", ""): {"kill"}, ("config", "show", "--"): {"--json", "--mtu"}, ("completion", ""): set(SHELLS),
              ("up", "--exempt-user", "roo"): {"root"}, ("down", "--"): {"--json"}, ("completion", "--"): {"--json"},
              ("--tun-name", "down", "--mt"): {"--mtu"}}
     table = {("proxyvpn", *words): offered for words, offered in table.items()}
@@ -185,6 +189,9 @@ def main():
             script = pathlib.Path(directory) / f"proxyvpn.{name}"
             script.write_text(output_of(binary, "completion", name))
             subprocess.run([name, "-n", script], check=True, timeout=60)
+            # An explanation is what --help says, whatever the shell makes of its colons and brackets.
+            plain = re.sub(r"\\(.)", r"\1", script.read_text())
+            assert name == "bash" or "http://user:pass@host:port" in plain and "[::1]:PORT" in plain, name
             check(shell(str(script)), lambda *words: output_of(binary, *words, "--help"))
             print(f"{name}: the completions are whole")
     if missing:

@@ -151,7 +151,12 @@ std::string zsh_action(const CompletedOption& option) {
 
 // Brackets end an explanation, colons the part of a specification.
 std::string zsh_text(const std::string& text) {
-  return replaced(replaced(replaced(text, '[', '('), ']', ')'), ':', ';');
+  std::string escaped;
+  for (const char c : text) {
+    if (std::string_view("[]:\\").find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
 }
 
 std::string zsh_option(const CompletedOption& option, const std::string& name) {

@@ -161,7 +161,8 @@ class ConfigCommand : public Subcommand {
   void define(CLI::App& app) override {
     app.require_subcommand(1);
     check_ = app.add_subcommand("check", "Say every mistake in the configuration file");
-    check_->add_option("PATH", path_, "The file; without it those that `up` would read");
+    check_->add_option("PATH", path_, "The file; without it those that `up` would read")
+        ->type_name("");
     auto* show = app.add_subcommand("show", "Show the effective values and where each comes from");
     show->add_flag("--json", json_, "As JSON")->group("General");
     define_up(*show, flags_);

@@ -48,12 +48,16 @@ class FlowsCommand final : public Subcommand {
  public:
   void define(CLI::App& app) override {
     app.add_flag("--json", json_, "Answer as JSON")->group("General");
-    app.add_option("--sort", sort_, "What comes first: " + std::string(kFlowSorts))
-        ->type_name("KEY")
+    app.add_option("--sort", sort_, "What comes first")
+        ->type_name(std::string(kFlowSorts))
         ->group("General")
         ->capture_default_str();
     define_client(app, client_);
-    app.add_option("words", words_, "kill ID: reset this flow")->group("");
+    kill_ = app.add_subcommand("kill", "Reset one connection: both sides see it at once");
+    kill_->add_option("ID", id_, "The connection, such as 3.1245: `proxyvpn flows` lists it")
+        ->type_name("")
+        ->required();
+    kill_->fallthrough();  // the options above are good behind it too
   }
 
   Result<Action> action(std::optional<std::string> /*proxy_url*/) override {
@@ -64,18 +68,14 @@ class FlowsCommand final : public Subcommand {
       return fail(Code::InvalidArgument,
                   "--sort '" + sort_ + "' is none of: " + std::string(kFlowSorts));
     }
-    if (words_.empty()) {
+    if (!kill_->parsed()) {
       return [config = std::move(*config), by = *by, json = json_] {
         return list_flows(config, by, json);
       };
     }
-    if (words_.front() != "kill" || words_.size() != 2) {
-      return fail(Code::InvalidArgument,
-                  "after 'flows' comes nothing, or 'kill' and the ID of one flow");
-    }
-    const auto id = connect::parse_flow_id(words_[1]);
+    const auto id = connect::parse_flow_id(id_);
     if (!id) {
-      return fail(Code::InvalidArgument, "'" + words_[1] +
+      return fail(Code::InvalidArgument, "'" + id_ +
                                              "' is not the ID of a flow: it looks like 3.1245, "
                                              "`proxyvpn flows` shows it");
     }
@@ -85,7 +85,8 @@ class FlowsCommand final : public Subcommand {
  private:
   bool json_ = false;
   std::string sort_ = "rate";
-  std::vector<std::string> words_;
+  std::string id_;
+  CLI::App* kill_ = nullptr;
   ClientFlags client_;
 };
 

@@ -18,8 +18,7 @@ struct FlowRow {
 };
 
 enum class FlowSort : std::uint8_t { Rate, Bytes, Up, Down, Age, Idle, Target, Application, Id };
-inline constexpr std::string_view kFlowSorts =
-    "rate, bytes, up, down, age, idle, target, application, id";
+inline constexpr std::string_view kFlowSorts = "rate|bytes|up|down|age|idle|target|application|id";
 std::optional<FlowSort> flow_sort_from(std::string_view word) noexcept;
 std::string_view to_string(FlowSort by) noexcept;
 // The next of those that need no application, which a live view knows of a few flows only.

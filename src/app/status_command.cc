@@ -74,8 +74,9 @@ class StatusCommand final : public Subcommand {
     app.add_flag("--json", json_, "Answer as JSON")->group("General");
     app.add_flag("--watch", watch_, "Show state, rates and the busiest connections, live")
         ->group("General");
-    app.add_option("--wait", wait_, "Return when the machine is in this state: up or down")
-        ->type_name("STATE")
+    app.add_option("--wait", wait_,
+                   "Return when the machine is in this state; up when none is named")
+        ->type_name("up|down")
         ->expected(0, 1)
         ->group("General");
     app.add_option("--timeout", timeout_, "Longest wait of --wait, in seconds; without it for ever")
