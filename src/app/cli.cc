@@ -67,6 +67,14 @@ void append_wrapped(std::string& text, std::string_view words, std::size_t line)
 class HelpFormat : public CLI::Formatter {
  public:
   std::string make_option(const CLI::Option* option, bool /*positional*/) const override {
+  HelpFormat() { label("Positionals", "Words"); }
+  // "  show   Show the effective values", in the options' columns.
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::string text = "  " + command->get_name();
+    text += std::string(kColumn - std::min(kColumn, text.size()), ' ');
+    append_wrapped(text, command->get_description(), kColumn);
+    return text + '\n';
+  }
     std::string text = "  " + option->get_name(false, true);
     if (const auto comma = text.find(','); comma != std::string::npos) text.insert(comma + 1, " ");
     if (!option->get_type_name().empty()) text += " <" + option->get_type_name() + ">";
@@ -125,7 +133,10 @@ struct Definition {
     command.set_help_flag("-h,--help", "Print this help")->group("General");
     command.set_version_flag("--version", version_text(), "Print the version")->group("General");
     command.formatter(std::make_shared<HelpFormat>());
-    for (auto* below : command.get_subcommands(nullptr)) add_common(*below);
+    for (auto* below : command.get_subcommands(nullptr)) {
+      below->group("Commands");
+      add_common(*below);
+    }
   }
   // Null: it is `up`.
   [[nodiscard]] const OutsideCommand* chosen() const {
@@ -163,7 +174,8 @@ std::string usage_and_options(const CLI::App& command, const std::string& usage)
   for (auto gap = text.find("\n\n\n"); gap != std::string::npos; gap = text.find("\n\n\n")) {
     text.erase(gap, 1);
   }
-  return "Usage: " + usage + "\n\n" + text;
+  text.erase(text.find_last_not_of('\n') + 1);
+  return "Usage: " + usage + "\n\n" + text + "\n";
 }
 
 std::string command_list(const Definition& definition) {
@@ -182,7 +194,23 @@ std::string full_help(const Definition& definition) {
          usage_and_options(*definition.up,
                            "proxyvpn [up] [OPTIONS]\n       proxyvpn COMMAND [OPTIONS]\n\n" +
                                command_list(definition)) +
-         std::string(kFooter);
+         "\n" + std::string(kFooter);
+}
+
+// " [OPTIONS] [PATH]", " COMMAND [OPTIONS]", " [OPTIONS] -- COMMAND ..."
+std::string words_behind(const CLI::App& command) {
+  std::string text;
+  if (!command.get_subcommands(nullptr).empty()) {
+    text += command.get_require_subcommand_min() > 0 ? " COMMAND" : " [COMMAND]";
+  }
+  text += " [OPTIONS]";
+  for (const auto* word : command.get_options()) {
+    if (!word->get_positional()) continue;
+    const std::string name = word->get_name(true);
+    const bool many = word->get_items_expected_max() > 1;
+    text += many ? " -- " + name + " ..." : word->get_required() ? " " + name : " [" + name + "]";
+  }
+  return text;
 }
 
 // Of the command that was reached: `config show` has a help of its own.
@@ -194,9 +222,8 @@ std::string outside_help(const CLI::App& first) {
     command = below.front();
     name += " " + command->get_name();
   }
-  const bool has_commands = !command->get_subcommands(nullptr).empty();
   return command->get_description() + ".\n\n" +
-         usage_and_options(*command, name + (has_commands ? " COMMAND [OPTIONS]" : " [OPTIONS]"));
+         usage_and_options(*command, name + words_behind(*command));
 }
 
 Parsed usage_error(const std::string& sentence, std::string_view command) {
