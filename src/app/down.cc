@@ -102,7 +102,8 @@ Daemons stop_daemons(const Config& config) {
 
 std::string cut_text(const CleanUp& cleaned) {
   if (cleaned.connections == 0) return {};
-  return ", " + std::to_string(cleaned.connections) + " open connections were cut";
+  return ", " + std::to_string(cleaned.connections) +
+         (cleaned.connections == 1 ? " open connection was cut" : " open connections were cut");
 }
 
 int report(const CleanUp& cleaned, const Daemons& daemons) {

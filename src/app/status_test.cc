@@ -62,7 +62,7 @@ TEST(Status, BeginsWithTheStateWordThenAlignedFields) {
   EXPECT_THAT(text, HasSubstr("\nfailed      7 refused by the proxy, 2 not answered in time\n"));
   EXPECT_THAT(text, HasSubstr("\nbytes       1.5 KiB up, 5.0 TiB down\n"));
   EXPECT_THAT(text, HasSubstr("\nrates       100 B/s up, 2.0 KiB/s down, 1 flow/s\n"));
-  EXPECT_THAT(text, HasSubstr("\nworkers     1 of 2, with 3 0 flows\n"));
+  EXPECT_THAT(text, HasSubstr("\nworkers     1 of 2, with 3 + 0 flows\n"));
   EXPECT_THAT(text, HasSubstr("\nmemory      30.0 MiB resident, 4.0 KiB in flight of at most 256"));
 }
 

@@ -68,8 +68,11 @@ std::string workers_text(const Status& status) {
   std::string text =
       std::to_string(status.workers) + " of " + std::to_string(status.workers_wanted);
   if (status.worker_list.size() < 2) return text;
-  text += ", with";
-  for (const auto& worker : status.worker_list) text += " " + std::to_string(worker.flows_open);
+  text += ", with ";
+  for (const auto& worker : status.worker_list) {
+    if (&worker != &status.worker_list.front()) text += " + ";
+    text += std::to_string(worker.flows_open);
+  }
   return text + " flows";
 }
 
