@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "app/config_sources.h"
+#include "app/option_values.h"
 #include "app/options.h"
 #include "app/secrets_argv.h"
 #include "app/subcommand.h"
@@ -66,7 +67,6 @@ void append_wrapped(std::string& text, std::string_view words, std::size_t line)
 // "--tun-name <NAME>" and "[default: tun0]" behind the explanation, within 80 columns.
 class HelpFormat : public CLI::Formatter {
  public:
-  std::string make_option(const CLI::Option* option, bool /*positional*/) const override {
   HelpFormat() { label("Positionals", "Words"); }
   // "  show   Show the effective values", in the options' columns.
   std::string make_subcommand(const CLI::App* command) const override {
@@ -75,6 +75,7 @@ class HelpFormat : public CLI::Formatter {
     append_wrapped(text, command->get_description(), kColumn);
     return text + '\n';
   }
+  std::string make_option(const CLI::Option* option, bool /*positional*/) const override {
     std::string text = "  " + option->get_name(false, true);
     if (const auto comma = text.find(','); comma != std::string::npos) text.insert(comma + 1, " ");
     if (!option->get_type_name().empty()) text += " <" + option->get_type_name() + ">";
@@ -226,17 +227,20 @@ std::string outside_help(const CLI::App& first) {
          usage_and_options(*command, name + words_behind(*command));
 }
 
-Parsed usage_error(const std::string& sentence, std::string_view command) {
+Parsed usage_error(const std::string& sentence, std::string_view command,
+                   LogFormat format = LogFormat::Auto) {
   Parsed parsed;
+  parsed.log_format = format;
   parsed.exit_code = kExitUsage;
-  parsed.errors = "proxyvpn: error: " + redact(sentence) + "\n" + "See: proxyvpn " +
-                  std::string(command) + " --help\n";
+  parsed.mistakes = {redact(sentence)};
+  parsed.hint = "See: proxyvpn " + std::string(command) + " --help\n";
   return parsed;
 }
 
 // Values of words that nobody expects may be a part of a password with a blank in it: they are
 // named only when no password was on the command line.
-std::string unexpected_words(const std::vector<std::string>& words, bool password_given) {
+std::string unexpected_words(const std::vector<std::string>& words, bool password_given,
+                             bool for_up) {
   for (const auto& word : words) {
     if (is_command(word)) {
       return std::string("the command '")
@@ -254,9 +258,21 @@ std::string unexpected_words(const std::vector<std::string>& words, bool passwor
   if (password_given || words.empty()) {
     return "a word stands where none is expected (a value with a blank in it needs quotes)";
   }
-  return "'" + words.front() +
-         "' stands where no word is expected; a proxy is given with "
-         "--proxy-url";
+  return "'" + words.front() + "' stands where no word is expected" +
+         (for_up ? "; a proxy is given with --proxy-url" : "");
+}
+
+// --log-format of a command line that cannot be used.
+LogFormat asked_format(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kOption = "--log-format";
+  std::string_view value = "auto";
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view word = arguments[i];
+    if (word == kOption && i + 1 < arguments.size()) value = arguments[i + 1];
+    if (word.starts_with(kOption) && word.substr(kOption.size()).starts_with('='))
+      value = word.substr(kOption.size() + 1);
+  }
+  return parse_log_format(kOption, value).value_or(LogFormat::Auto);
 }
 
 // CLI11's exceptions as our sentences. Its texts for the remaining kinds name options only.
@@ -264,14 +280,16 @@ Parsed explain(const CLI::ParseError& error, Definition& definition,
                const std::vector<std::string>& arguments) {
   const CLI::App& command = definition.chosen_app();
   const std::string name = command.get_name();
+  const bool for_up = &command == definition.up;
+  const LogFormat format = for_up ? asked_format(arguments) : LogFormat::Auto;
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const bool password_given =
         std::any_of(arguments.begin(), arguments.end(), [](const std::string& word) {
           return word.starts_with("--password") && !word.starts_with("--password-file");
         });
-    return usage_error(unexpected_words(command.remaining(), password_given), name);
+    return usage_error(unexpected_words(command.remaining(), password_given, for_up), name, format);
   }
-  return usage_error(error.what(), name);
+  return usage_error(error.what(), name, format);
 }
 
 Parsed finish(Result<Checked> checked, Command command, std::string_view name) {
@@ -279,7 +297,7 @@ Parsed finish(Result<Checked> checked, Command command, std::string_view name) {
     auto parsed = usage_error(checked.error().message, name);
     if (checked.error().code != Code::InvalidArgument) {
       parsed.exit_code = kExitFailure;
-      parsed.errors = "proxyvpn: error: " + redact(checked.error().message) + "\n";
+      parsed.hint.clear();
     }
     return parsed;
   }
@@ -326,15 +344,18 @@ Parsed finish_up(Definition& definition, std::optional<std::string> variable,
     return parsed;
   }
   wipe_secrets(sources);
-  if (nothing_typed && judgement.no_proxy && judgement.mistakes.size() == 1) {
-    return {std::nullopt, kExitUsage, {}, std::string(kNoOptions)};
-  }
   Parsed parsed = finish(tl::unexpected(judgement.mistakes.back()), Command::Up, "up");
-  std::string before;
-  for (std::size_t i = 0; i + 1 < judgement.mistakes.size(); ++i) {
-    before += "proxyvpn: error: " + redact(judgement.mistakes[i].message) + "\n";
+  parsed.log_format = parse_log_format("", merged.log_format).value_or(LogFormat::Auto);
+  const bool person = parsed.log_format == LogFormat::Auto || parsed.log_format == LogFormat::Text;
+  if (person && nothing_typed && judgement.no_proxy && judgement.mistakes.size() == 1) {
+    parsed.mistakes.clear();
+    parsed.hint = kNoOptions;
+    return parsed;
   }
-  parsed.errors.insert(0, before);
+  parsed.mistakes.clear();
+  for (const auto& mistake : judgement.mistakes) {
+    parsed.mistakes.push_back(redact(mistake.message));
+  }
   return parsed;
 }
 
@@ -392,10 +413,10 @@ Parsed parse_command_line(int argc, char** argv, char** environment,
     return parse_words(std::move(arguments), std::move(variable), paths);
   } catch (const std::exception& error) {
     // A mistake in the definition of the options, or no memory.
-    return {std::nullopt,
-            kExitFailure,
-            {},
-            "proxyvpn: error: the command line cannot be read: " + redact(error.what()) + "\n"};
+    Parsed parsed;
+    parsed.exit_code = kExitFailure;
+    parsed.mistakes = {std::string("the command line cannot be read: ") + redact(error.what())};
+    return parsed;
   }
 }
 

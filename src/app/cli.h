@@ -28,8 +28,10 @@ struct CommandLine {
 struct Parsed {
   std::optional<CommandLine> command_line;
   int exit_code = 0;
-  std::string output;  // for stdout
-  std::string errors;  // for stderr
+  std::string output;                      // for stdout
+  std::vector<std::string> mistakes;       // sentences for stderr, as errors of the log
+  std::string hint;                        // for a person who reads them there
+  LogFormat log_format = LogFormat::Auto;  // of the mistakes, as far as it can be told
 };
 
 inline constexpr int kExitFailure = 1;

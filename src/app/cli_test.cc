@@ -29,8 +29,15 @@ Parsed parse(std::vector<std::string> words, std::vector<std::string> environmen
   return parse_command_line(static_cast<int>(words.size()), argv.data(), envp.data(), paths);
 }
 
+// What stands on a person's terminal.
+std::string told(const Parsed& parsed) {
+  std::string text;
+  for (const auto& mistake : parsed.mistakes) text += "proxyvpn: error: " + mistake + "\n";
+  return text + parsed.hint;
+}
+
 Config config_of(const Parsed& parsed) {
-  EXPECT_TRUE(parsed.command_line) << parsed.errors;
+  EXPECT_TRUE(parsed.command_line) << told(parsed);
   return parsed.command_line ? parsed.command_line->config : Config{};
 }
 
@@ -208,7 +215,7 @@ TEST(CommandLine, AWrongValueGetsASentenceWithTheValueAndExitCode2) {
     const auto parsed = parse(words);
     EXPECT_FALSE(parsed.command_line) << item.sentence;
     EXPECT_EQ(parsed.exit_code, kExitUsage) << item.sentence;
-    EXPECT_THAT(parsed.errors, HasSubstr(item.sentence));
+    EXPECT_THAT(told(parsed), HasSubstr(item.sentence));
     EXPECT_EQ(parsed.output, "");
   }
 }
@@ -234,15 +241,33 @@ TEST(CommandLine, AProxyThatCannotBeUsedIsNamed) {
   for (const auto& item : cases) {
     const auto parsed = parse(item.words);
     EXPECT_EQ(parsed.exit_code, kExitUsage) << item.sentence;
-    EXPECT_THAT(parsed.errors, HasSubstr(item.sentence));
+    EXPECT_THAT(told(parsed), HasSubstr(item.sentence));
+  }
+}
+
+TEST(CommandLine, MistakesAreToldInTheFormOfTheLog) {
+  const std::vector<std::pair<std::vector<std::string>, LogFormat>> cases = {
+      {{"--mtu", "9", "--log-format", "json"}, LogFormat::Json},
+      {{"--log-format=json", "--bogus"}, LogFormat::Json},
+      {{"--log-format", "journal", "--mtu"}, LogFormat::Journal},
+      {{"--log-format", "json"}, LogFormat::Json},
+      {{"--log-format", "merry"}, LogFormat::Auto},
+      {{"--bogus"}, LogFormat::Auto},
+      {{"status", "--bogus", "--log-format", "json"}, LogFormat::Auto},
+  };
+  for (const auto& [words, format] : cases) {
+    const auto parsed = parse(words);
+    EXPECT_EQ(parsed.log_format, format) << told(parsed);
+    EXPECT_FALSE(parsed.mistakes.empty());
   }
 }
 
 TEST(CommandLine, NothingAtAllIsExplainedInThreeLines) {
   const auto parsed = parse({});
   EXPECT_EQ(parsed.exit_code, kExitUsage);
-  EXPECT_THAT(parsed.errors, HasSubstr("--proxy-url http://user:pass@host:port"));
-  EXPECT_EQ(std::count(parsed.errors.begin(), parsed.errors.end(), '\n'), 3);
+  EXPECT_THAT(told(parsed), HasSubstr("--proxy-url http://user:pass@host:port"));
+  const std::string text = told(parsed);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
 }
 
 TEST(CommandLine, TheEnvironmentGivesTheProxyWhenTheCommandLineDoesNot) {
@@ -264,12 +289,12 @@ TEST(CommandLine, UserAndPasswordMayComeFromDifferentPlacesButNotTwice) {
   EXPECT_EQ(options.proxy.credentials.value().password.reveal(), "y");
   const auto only_name = config_of(parse({"--proxy-url", "http://h:1", "--username", "bob"}));
   EXPECT_TRUE(only_name.proxy.credentials.value().password.empty());
-  EXPECT_THAT(parse({"--proxy-url", "http://a:hunter2@h:1", "--password", "hunter3"}).errors,
+  EXPECT_THAT(told(parse({"--proxy-url", "http://a:hunter2@h:1", "--password", "hunter3"})),
               HasSubstr("two passwords"));
-  EXPECT_THAT(parse({"--proxy-url", "http://a@h:1", "--username", "b"}).errors,
+  EXPECT_THAT(told(parse({"--proxy-url", "http://a@h:1", "--username", "b"})),
               HasSubstr("two user names"));
   EXPECT_THAT(
-      parse({"--proxy-url", "http://a@h:1", "--password", "x", "--password-file", "/x"}).errors,
+      told(parse({"--proxy-url", "http://a@h:1", "--password", "x", "--password-file", "/x"})),
       HasSubstr("--password"));
 }
 
@@ -289,8 +314,8 @@ TEST(CommandLine, NoErrorTextHoldsASecret) {
        }) {
     const auto parsed = parse(words);
     EXPECT_FALSE(parsed.command_line);
-    EXPECT_NE(parsed.errors, "");
-    EXPECT_THAT(parsed.errors, Not(HasSubstr("hunter2")));
+    EXPECT_NE(told(parsed), "");
+    EXPECT_THAT(told(parsed), Not(HasSubstr("hunter2")));
   }
 }
 
@@ -298,7 +323,7 @@ TEST(CommandLine, AnUnreadablePasswordFileIsAFailureOfTheMachine) {
   const auto parsed =
       parse({"--proxy-url", "http://a@h:1", "--password-file", "/nonexistent/secret"});
   EXPECT_EQ(parsed.exit_code, kExitFailure);
-  EXPECT_THAT(parsed.errors, HasSubstr("/nonexistent/secret"));
+  EXPECT_THAT(told(parsed), HasSubstr("/nonexistent/secret"));
 }
 
 TEST(CommandLine, AWorldReadablePasswordFileIsAWarning) {
@@ -321,7 +346,7 @@ TEST(CommandLine, HelpHasTheReferencesGroupsAndDefaults) {
         std::vector<std::string>{"-h"}}) {
     const auto parsed = parse(words);
     EXPECT_EQ(parsed.exit_code, 0);
-    EXPECT_EQ(parsed.errors, "");
+    EXPECT_EQ(told(parsed), "");
     for (const auto* text :
          {"Proxy Configuration:", "Network Configuration:", "General:", "--proxy-url <URL>",
           "--tun-name <NAME>", "[default: tun0]", "[default: 10.255.255.1/30]",
@@ -341,7 +366,7 @@ TEST(CommandLine, VersionAndDown) {
   EXPECT_EQ(version.output, version_text() + "\n");
   EXPECT_EQ(parse({"up", "--version"}).output, version.output);
   const auto down = parse({"down", "--state-dir", "/tmp/y", "--firewall", "nft"});
-  ASSERT_TRUE(down.command_line) << down.errors;
+  ASSERT_TRUE(down.command_line) << told(down);
   EXPECT_EQ(down.command_line->command, Command::Down);
   EXPECT_EQ(down.command_line->config.state_dir, "/tmp/y");
   EXPECT_EQ(down.command_line->config.backend, firewall::Backend::NftCommand);

@@ -13,8 +13,6 @@
 namespace proxyvpn::app {
 namespace {
 
-using Complain = std::function<void(const std::string&)>;
-
 unsigned cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -24,10 +22,10 @@ unsigned cores() {
 }
 
 Result<> tell(const Findings& findings, const Complain& complain) {
-  for (const auto& warning : findings.warnings) complain("warning: " + warning);
+  for (const auto& warning : findings.warnings) complain(log::Level::Warning, warning);
   if (findings.errors.empty()) return {};
   for (std::size_t i = 0; i + 1 < findings.errors.size(); ++i) {
-    complain("error: " + findings.errors[i]);
+    complain(log::Level::Error, findings.errors[i]);
   }
   return fail(Code::InvalidArgument, findings.errors.back());
 }
@@ -83,7 +81,8 @@ Result<std::vector<Endpoint>> find_proxies(const Config& config, const HostFacts
 }  // namespace
 
 Result<Decision> decide(const Config& config, const SandboxUser& user, const Signals* signals,
-                        const Complain& complain, const Complain& progress) {
+                        const Complain& complain,
+                        const std::function<void(const std::string&)>& progress) {
   Decision decision;
   decision.facts = std::make_shared<HostFacts>(read_host_facts(config));
   if (auto good = tell(preflight(config, *decision.facts), complain); !good) {

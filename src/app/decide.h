@@ -12,8 +12,11 @@
 #include "app/signals.h"
 #include "base/error.h"
 #include "base/ip.h"
+#include "base/log.h"
 
 namespace proxyvpn::app {
+
+using Complain = std::function<void(log::Level level, const std::string& sentence)>;
 
 struct Decision {
   std::shared_ptr<HostFacts> facts;  // kept, for deciding again when the network changes
@@ -27,7 +30,7 @@ struct Decision {
 // program (`signals`, may be null) ends the waiting for a name.
 // `progress`: what is being waited for, empty afterwards.
 Result<Decision> decide(const Config& config, const SandboxUser& user, const Signals* signals,
-                        const std::function<void(const std::string&)>& complain,
+                        const Complain& complain,
                         const std::function<void(const std::string&)>& progress = {});
 
 }  // namespace proxyvpn::app

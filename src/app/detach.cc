@@ -55,7 +55,7 @@ void draw_progress(std::string_view text) {
 }
 
 // Prints lines until the decision; answers the exit code.
-int follow(FILE* stream, pid_t pid) {
+int follow(FILE* stream, pid_t pid, const EarlyLog& form) {
   char* line = nullptr;
   std::size_t capacity = 0;
   int code = -1;
@@ -76,12 +76,13 @@ int follow(FILE* stream, pid_t pid) {
   }
   std::free(line);
   if (code >= 0) return code;
-  std::fprintf(stderr, "proxyvpn: error: the start failed: the daemon %s\n",
-               how_it_ended(pid).c_str());
+  const auto last =
+      form.line(log::Level::Error, "the start failed: the daemon " + how_it_ended(pid));
+  if (!last.empty()) std::fprintf(stderr, "%s\n", last.c_str());
   return 1;
 }
 
-int wait_as_parent(UniqueFd pipe, pid_t pid) {
+int wait_as_parent(UniqueFd pipe, pid_t pid, const EarlyLog& form) {
   daemon_pid.store(pid);
   struct sigaction action {};
   action.sa_handler = pass_on;
@@ -89,7 +90,7 @@ int wait_as_parent(UniqueFd pipe, pid_t pid) {
   ::sigaction(SIGTERM, &action, nullptr);
   FILE* const stream = ::fdopen(pipe.release(), "r");
   if (stream == nullptr) return 1;
-  const int code = follow(stream, pid);
+  const int code = follow(stream, pid, form);
   std::fclose(stream);
   // A start that failed is over when its process is: whoever starts again, or looks, finds nothing.
   if (code != 0) {
@@ -102,7 +103,7 @@ int wait_as_parent(UniqueFd pipe, pid_t pid) {
 
 }  // namespace
 
-Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
+Result<Launcher> Launcher::detach(EarlyLog form, std::optional<int>& parents_exit_code) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(errno, "--detach: making a pipe");
   UniqueFd reading(ends[0]);
@@ -112,7 +113,7 @@ Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
   if (pid < 0) return fail_errno(errno, "--detach: starting a process (fork)");
   if (pid > 0) {
     writing.reset();
-    parents_exit_code = wait_as_parent(std::move(reading), pid);
+    parents_exit_code = wait_as_parent(std::move(reading), pid, form);
     return Launcher();
   }
   ::setsid();
@@ -126,7 +127,7 @@ Result<Launcher> Launcher::detach(std::optional<int>& parents_exit_code) {
   if (::chdir("/") != 0) {
     // Then the directory we were started in stays in use: nothing else.
   }
-  Launcher launcher;
+  Launcher launcher(std::move(form));
   launcher.detached_ = true;
   launcher.pipe_ = std::move(writing);
   return launcher;
@@ -139,7 +140,7 @@ namespace {
 void print(int fd, std::string_view line, const char* end = "\n") noexcept {
   pollfd waiting{fd, POLLOUT, 0};
   if (::poll(&waiting, 1, 200) != 1) return;
-  std::string text(line.substr(0, 2000));
+  std::string text(line.substr(0, 4000));
   text += end;
   const ssize_t written = ::write(fd, text.data(), text.size());
   static_cast<void>(written);  // nobody to tell
@@ -182,12 +183,14 @@ void Launcher::progress(std::string_view text) noexcept {
   print(STDERR_FILENO, kTakeBack + line, "");
 }
 
-void Launcher::complain(std::string_view line) noexcept {
+void Launcher::complain(log::Level level, std::string_view sentence) noexcept {
+  const std::string line = form_.line(level, sentence);
+  if (line.empty()) return;
   if (detached_) {
     if (pipe_) static_cast<void>(send(kComplain, line));
     return;
   }
-  print(STDERR_FILENO, (takes_lines_back(STDERR_FILENO) ? kTakeBack : "") + std::string(line));
+  print(STDERR_FILENO, (takes_lines_back(STDERR_FILENO) ? kTakeBack : "") + line);
 }
 
 bool Launcher::decide(int exit_code) noexcept {

@@ -5,7 +5,9 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 
+#include "app/early_log.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
 
@@ -15,18 +17,19 @@ namespace proxyvpn::app {
 class Launcher {
  public:
   // In the foreground: lines go to our own stdout and stderr, decide() does nothing.
-  Launcher() = default;
+  explicit Launcher(EarlyLog form = EarlyLog()) : form_(std::move(form)) {}
   // Forks. In the parent this waits until the daemon has decided, prints what it said, and answers
   // the exit code, when that is not 0 only once the daemon has ended; SIGINT and SIGTERM are passed
   // on to the daemon. In the daemon (a new session,
   // stdin from /dev/null, working directory /) it answers nothing and the object leads to the
   // parent.
-  static Result<Launcher> detach(std::optional<int>& parents_exit_code);
+  static Result<Launcher> detach(EarlyLog form, std::optional<int>& parents_exit_code);
 
   [[nodiscard]] bool detached() const noexcept { return detached_; }
-  // A whole line, without the newline.
+  // A whole line for a person, without the newline.
   void say(std::string_view line) noexcept;
-  void complain(std::string_view line) noexcept;
+  // A line of the log while there is none.
+  void complain(log::Level level, std::string_view sentence) noexcept;
   // What the person waits for, on a line of a terminal that goes again with the next one; empty:
   // gone. Nothing where there is no terminal.
   void progress(std::string_view text) noexcept;
@@ -36,6 +39,7 @@ class Launcher {
 
  private:
   bool send(char kind, std::string_view text) noexcept;
+  EarlyLog form_;
   bool detached_ = false;
   UniqueFd pipe_;
 };

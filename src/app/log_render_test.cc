@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/early_log.h"
+
 namespace proxyvpn::app {
 namespace {
 
@@ -48,6 +50,23 @@ TEST(LogRender, TheStyleFollowsWhereStderrLeads) {
   EXPECT_EQ(decide_style(LogFormat::Auto, {.journal = true}).format, LogFormat::Journal);
   EXPECT_EQ(decide_style(LogFormat::Text, {.journal = true}).format, LogFormat::Text);
   EXPECT_EQ(decide_style(LogFormat::Json, terminal).format, LogFormat::Json);
+}
+
+TEST(EarlyLog, HasTheFormOfTheLogAndFitsIntoAPipeAsAWhole) {
+  const EarlyLog json(LogFormat::Json);
+  EXPECT_FALSE(json.is_text());
+  const auto parsed =
+      nlohmann::json::parse(json.line(log::Level::Warning, "two\nlines of \"words\""));
+  EXPECT_EQ(parsed["level"], "warning");
+  EXPECT_EQ(parsed["message"], "two\\x0alines of \"words\"");
+  EXPECT_TRUE(parsed["fields"].empty());
+  for (const char c : {'a', '"', '\\', '\x01', '\xff'}) {
+    EXPECT_LT(json.line(log::Level::Error, std::string(5000, c)).size(), 4000u) << int{c};
+  }
+  const EarlyLog text(LogFormat::Text);
+  EXPECT_TRUE(text.is_text());
+  EXPECT_NE(text.line(log::Level::Error, "it is \x1b[31mred").find("it is \\x1b[31mred"),
+            std::string::npos);
 }
 
 }  // namespace

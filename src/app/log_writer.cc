@@ -4,9 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +18,7 @@
 #include <vector>
 
 #include "app/capabilities.h"
+#include "app/journal_socket.h"
 #include "app/sandbox.h"
 
 namespace proxyvpn::app {
@@ -55,12 +54,8 @@ bool write_all(int output, const char* data, std::size_t size) noexcept {
 // Gives lines their form and writes them.
 class Printer {
  public:
-  Printer(int output, int journal, const LogStyle& style)
-      : output_(output), journal_(journal), style_(style) {
-    journal_address_.sun_family = AF_UNIX;
-    const auto length = std::min(style.journal_socket.size(), sizeof journal_address_.sun_path - 1);
-    std::memcpy(journal_address_.sun_path, style.journal_socket.data(), length);
-  }
+  Printer(int output, const JournalSocket& journal, const LogStyle& style)
+      : output_(output), journal_(journal), style_(style) {}
 
   // Bytes as they come from the pipe; what is no whole line yet waits for the rest of it.
   void take(std::string_view bytes) {
@@ -100,7 +95,7 @@ class Printer {
       text += line;
     } else if (style_.format == LogFormat::Json) {
       text += json_line(*record);
-    } else if (style_.format == LogFormat::Journal && send(journal_datagram(*record))) {
+    } else if (style_.format == LogFormat::Journal && journal_.send(journal_datagram(*record))) {
       return;
     } else {
       text += log::text_line(*record, style_.colour);
@@ -108,21 +103,9 @@ class Printer {
     text += '\n';
   }
 
-  // By its address each time, so that a restart of the journal goes unnoticed.
-  bool send(const std::string& datagram) const {
-    if (journal_ < 0) return false;
-    for (;;) {
-      const auto n =
-          ::sendto(journal_, datagram.data(), datagram.size(), MSG_NOSIGNAL,
-                   reinterpret_cast<const sockaddr*>(&journal_address_), sizeof journal_address_);
-      if (n >= 0 || errno != EINTR) return n >= 0;
-    }
-  }
-
   int output_;
-  int journal_;
+  const JournalSocket& journal_;
   const LogStyle& style_;
-  sockaddr_un journal_address_{};
   std::string rest_;
   std::string progress_;
 };
@@ -157,11 +140,11 @@ void copy(int input, Printer& printer, const sigset_t& while_waiting) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTOU, SIGPIPE}) {
     ::signal(signal, SIG_IGN);
   }
-  const UniqueFd journal(
-      style.format == LogFormat::Journal ? ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1);
+  const JournalSocket journal =
+      style.format == LogFormat::Journal ? JournalSocket(style.journal_socket) : JournalSocket();
   SandboxOptions options;
   std::vector<int> keep = {input, output};
-  if (journal) keep.push_back(journal.get());
+  if (journal.fd() >= 0) keep.push_back(journal.fd());
   options.keep = keep;
   options.parent = 0;  // not SIGKILL: the last lines shall be written
   options.raise_descriptor_limit = false;
@@ -172,7 +155,7 @@ void copy(int input, Printer& printer, const sigset_t& while_waiting) {
   if (::getppid() != parent) drain = 1;
   sigset_t none;
   ::sigemptyset(&none);
-  Printer printer(output, journal.get(), style);
+  Printer printer(output, journal, style);
   copy(input, printer, none);
   printer.end();
   ::_exit(0);

@@ -3,16 +3,27 @@
 
 #include <cstdio>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "app/cli.h"
 #include "app/down.h"
+#include "app/early_log.h"
 #include "app/session.h"
 
 extern char** environ;
 
 namespace proxyvpn::app {
 namespace {
+
+void tell_mistakes(const Parsed& parsed) {
+  const EarlyLog form(parsed.log_format);
+  for (const auto& mistake : parsed.mistakes) {
+    const std::string line = form.line(log::Level::Error, mistake);
+    if (!line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+  if (form.is_text()) std::fputs(parsed.hint.c_str(), stderr);
+}
 
 int run(CommandLine command_line) {
   if (command_line.command != Command::Up) {
@@ -46,7 +57,7 @@ int main(int argc, char** argv) {
   try {
     auto parsed = proxyvpn::app::parse_command_line(argc, argv, environ);
     std::fputs(parsed.output.c_str(), stdout);
-    std::fputs(parsed.errors.c_str(), stderr);
+    proxyvpn::app::tell_mistakes(parsed);
     if (!parsed.command_line) return parsed.exit_code;
     return proxyvpn::app::run(std::move(*parsed.command_line));
   } catch (const std::bad_alloc&) {

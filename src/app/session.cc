@@ -31,7 +31,7 @@ namespace proxyvpn::app {
 namespace {
 
 int give_up(Launcher& launcher, const std::string& reason) {
-  launcher.complain("proxyvpn: error: " + reason);
+  launcher.complain(log::Level::Error, reason);
   static_cast<void>(launcher.decide(1));
   return 1;
 }
@@ -55,8 +55,9 @@ Result<Place> take_place(const Config& config, Launcher& launcher) {
   Place place;
   const auto warn = [&](const Error& error) {
     launcher.complain(
-        "proxyvpn: warning: " + error.message +
-        "; going on without a control socket, so that `proxyvpn status` does not work");
+        log::Level::Warning,
+        error.message +
+            "; going on without a control socket, so that `proxyvpn status` does not work");
   };
   auto directory = open_directory(config);
   if (!directory) {
@@ -209,15 +210,9 @@ int supervise(Run& run, Place& place, Signals& signals, Launcher& launcher,
   return exit_code;
 }
 
-int print_dry_run(const Config& config) {
-  const auto complain = [](const std::string& sentence) {
-    std::fprintf(stderr, "proxyvpn: %s\n", sentence.c_str());
-  };
+int print_dry_run(const Config& config, Launcher& launcher, const Complain& complain) {
   const auto decision = decide(config, find_sandbox_user(), nullptr, complain);
-  if (!decision) {
-    complain("error: " + decision.error().message);
-    return 1;
-  }
+  if (!decision) return give_up(launcher, decision.error().message);
   std::fputs(dry_run_text(config, decision->plan, decision->proxies, read_sockets()).c_str(),
              stdout);
   return 0;
@@ -227,19 +222,19 @@ int print_dry_run(const Config& config) {
 
 int run_up(UpCommand command, const std::vector<std::string>& warnings) {
   const Config& config = command.config;
-  Launcher launcher;
+  Launcher launcher{EarlyLog(config.log_format)};
   if (config.detach && !config.dry_run) {
     std::optional<int> exit_code;
-    auto made = Launcher::detach(exit_code);
+    auto made = Launcher::detach(EarlyLog(config.log_format), exit_code);
     if (!made) return give_up(launcher, made.error().message);
     if (exit_code) return *exit_code;
     launcher = std::move(*made);
   }
-  const auto complain = [&launcher](const std::string& sentence) {
-    launcher.complain("proxyvpn: " + sentence);
+  const auto complain = [&launcher](log::Level level, const std::string& sentence) {
+    launcher.complain(level, sentence);
   };
-  for (const auto& warning : warnings) complain("warning: " + warning);
-  if (config.dry_run) return print_dry_run(config);
+  for (const auto& warning : warnings) complain(log::Level::Warning, warning);
+  if (config.dry_run) return print_dry_run(config, launcher, complain);
   auto signals = Signals::open({SIGTERM, SIGINT, SIGHUP, SIGCHLD});
   if (!signals) return give_up(launcher, signals.error().message);
   const Notifier notifier = Notifier::from_environment();

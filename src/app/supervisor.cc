@@ -98,7 +98,7 @@ void Supervisor::open_control() {
 int Supervisor::run() {
   started_ = std::time(nullptr);
   if (!reactor_.add(signals_.fd(), EPOLLIN, signal_handler_)) {
-    launcher_.complain("proxyvpn: error: signals can't be watched (epoll_ctl)");
+    launcher_.complain(log::Level::Error, "signals can't be watched (epoll_ctl)");
     return 1;
   }
   tick_.arm(reactor_.timers(), reactor_.now() + seconds(1));
@@ -129,7 +129,7 @@ int Supervisor::run() {
 // During the start a person listens, afterwards the log does.
 void Supervisor::warn(const std::string& sentence) {
   if (committed_) return log::warning(sentence);
-  launcher_.complain("proxyvpn: warning: " + sentence);
+  launcher_.complain(log::Level::Warning, sentence);
 }
 
 // Until the start is decided the launcher has the terminal, then whoever writes the log.
@@ -209,13 +209,13 @@ void Supervisor::became_ready() {
 
 void Supervisor::fail_start(const std::string& reason) {
   if (phase_ == Phase::Stopping || phase_ == Phase::Done) return;
-  launcher_.complain("proxyvpn: error: " + reason);
+  launcher_.complain(log::Level::Error, reason);
   if (lifecycle_.adopted()) {
     launcher_.complain(
+        log::Level::Info,
         lifecycle_.was_locked()
-            ? "proxyvpn: the machine stays shut, as it was found: `proxyvpn unlock` opens it"
-            : "proxyvpn: the machine stays shut, as a crashed run left it: `proxyvpn down` opens "
-              "it");
+            ? "the machine stays shut, as it was found: `proxyvpn unlock` opens it"
+            : "the machine stays shut, as a crashed run left it: `proxyvpn down` opens it");
   }
   stop(reason);
 }

@@ -99,6 +99,10 @@ bool may_pass(Level level, std::string_view event) {
 
 }  // namespace
 
+Record record_now(Level level, std::string_view event) {
+  return make_record(level, cleaned(event), {});
+}
+
 void set_output(int fd) noexcept {
   output = fd;
   as_records = false;

@@ -72,6 +72,12 @@ std::string_view name_of(Level level) noexcept {
   return "info";
 }
 
+std::string cleaned(std::string_view text) {
+  std::string clean;
+  append_clean(clean, text);
+  return clean;
+}
+
 std::string encode(const Record& record) {
   std::string line(1, kBegin);
   line += record.progress ? kProgress : static_cast<char>('0' + static_cast<int>(record.level));

@@ -28,6 +28,9 @@ struct Record {
 
 std::string_view name_of(Level level) noexcept;  // "error"
 
+// Control characters become \xNN.
+std::string cleaned(std::string_view text);
+
 // Without the newline. Control characters become \xNN; what is too long is cut in the last field.
 std::string encode(const Record& record);
 // Nothing for a line that is no record: somebody else wrote into the pipe.
@@ -35,6 +38,9 @@ std::optional<Record> decode(std::string_view line);
 
 // "proxyvpn: warning: <event> key=value key="two words"", in colours of a terminal when asked for.
 std::string text_line(const Record& record, bool colour);
+
+// What write() would make of this now; of any length, control characters become \xNN.
+Record record_now(Level level, std::string_view event);
 
 // From now on lines go to `fd` as records. Not owned.
 void set_record_output(int fd) noexcept;

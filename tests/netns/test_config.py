@@ -64,6 +64,14 @@ def test_config_file(lab):
     assert values["exclude"][0] == ["198.51.100.0/25"], values["exclude"]
     assert values["connect-timeout"] == ("7", "command line", "command line"), values["connect-timeout"]
     assert values["mtu"] == ("1500", "default", "default"), values["mtu"]
+    # Flag before environment before file, for each option alone.
+    variable = {"PROXYVPN_PROXY_URL": "http://alice:of-the-environment@192.0.2.1:1"}
+    for words, wanted in (((), ("http://alice:***@192.0.2.1:1", "environment", "PROXYVPN_PROXY_URL")),
+                          (("--proxy-url", "http://192.0.2.2:2"), ("http://192.0.2.2:2", "command line", "command line"))):
+        text = ours.run("config", "show", "--json", *words, env=variable).stdout
+        shown = {entry["name"]: (entry["value"], entry["from"], entry["source"]) for entry in json.loads(text)["options"]}
+        assert shown["proxy-url"] == wanted and shown["tun-name"][1] == "file", shown["proxy-url"]
+        assert "of-the-environment" not in text
     assert os.path.exists("/run/lab/state/control") and not os.path.exists(f"{product.STATE_DIR}/control")
     assert ours.run("status").returncode == 0, "status does not find the state directory of the file"
     scenes.finish(ours, daemon)
@@ -253,6 +261,7 @@ def test_log_forms(lab):
     person = [line for line in daemon.log().splitlines() if line.startswith(words)]
     assert person and person[0].startswith("proxyvpn is up: "), daemon.log()
     records = [json.loads(line) for line in daemon.log().splitlines() if line not in person]
+    assert all(list(record) == ["time", "level", "pid", "message", "fields"] for record in records), records
     connections = [record for record in records if record["message"] == "connection"]
     assert len({record["fields"]["id"] for record in connections}) == len(connections) >= 2, connections
     assert all(record["level"] == "debug" and record["time"].endswith("Z") for record in connections), connections
@@ -283,6 +292,82 @@ def test_log_forms(lab):
     daemon.wait_log("proxy lost")
     scenes.finish(ours, daemon)
     assert "going down" not in daemon.log() and "as before" not in daemon.log(), daemon.log()
+
+
+@case("log_forms_before_the_log", timeout=90)
+def test_early_log_forms(lab):
+    """--log-format also for what is said before the log begins: wrong options and files, a machine that is not fit, a start in the background that fails; the journal's fields where stderr is the journal; else text, in colours on a terminal."""
+    proxy, ours = ground(lab)
+
+    def told(*arguments, code, **options):
+        """The JSON lines on standard error, all of it."""
+        done = ours.run("up", "--log-format", "json", *arguments, **options)
+        assert done.returncode == code, done
+        lines = [json.loads(line) for line in done.stderr.splitlines()]
+        assert lines and all(list(line) == ["time", "level", "pid", "message", "fields"] for line in lines), done.stderr
+        assert all(line["time"].endswith("Z") and "proxyvpn: " not in line["message"] for line in lines), lines
+        return [(line["level"], line["message"]) for line in lines]
+
+    def one(lines, level, words):
+        assert [message for how, message in lines if how == level and words in message], f"no {level} with {words!r}: {lines}"
+    one(told("--bogus", code=2), "error", "there is no option '--bogus'")
+    one(told("--proxy-url", "http://h:1", "--mtu", "9", code=2), "error", "--mtu '9'")
+    one(told(code=2), "error", "no proxy is given")
+    one(told("--proxy-url", proxy.url(), "--config", "/run/lab/nowhere.toml", code=1), "error", "/run/lab/nowhere.toml")
+    write("/run/lab/own.toml", 'log-format = "json"\nmtuu = 1\nmtu = "\\u001b[31m9"\n')
+    done = ours.run("up", "--config", "/run/lab/own.toml")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 2 and len(lines) == 2 and "\x1b" not in done.stderr, done.stderr
+    assert "/run/lab/own.toml:2:1: there is no key 'mtuu'" in lines[1]["message"] and all(line["level"] == "error" for line in lines), lines
+    # Not fit for it: in the foreground and in the background, with a warning before.
+    password = "/run/lab/password"
+    write(password, "word\n", 0o644)
+    for more in ((), ("--detach",)):
+        lines = told("--proxy-url", "http://alice@203.0.113.10:3128", "--password-file", password, "--tun-name", "eth0", *more, code=1)
+        one(lines, "warning", password)
+        one(lines, "error", "eth0")
+    proxy.stop()
+    one(told("--proxy-url", proxy.url(), "--detach", code=1), "error", "refuses connections")
+    # The journal is where stderr leads: fields and no text. Where it leads elsewhere, both.
+    os.makedirs("/run/systemd/journal", exist_ok=True)
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.bind("/run/systemd/journal/socket")
+    journal.settimeout(20)
+    stream = open("/run/lab/stream", "w+b")
+    info = os.fstat(stream.fileno())
+    done = subprocess.run(ours.argv(["up", "--proxy-url", "http://h:1", "--mtu", "9"]), stderr=stream, cwd="/",
+                          env=ours.environment({"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"}), check=False)
+    fields = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines())
+    assert done.returncode == 2 and fields["PRIORITY"] == "3" and "--mtu '9'" in fields["MESSAGE"], fields
+    assert fields["SYSLOG_IDENTIFIER"] == "proxyvpn" and os.fstat(stream.fileno()).st_size == 0, fields
+    done = ours.run("up", "--proxy-url", "http://h:1", "--mtu", "9", "--log-format", "journal")
+    assert "--mtu '9'" in journal.recv(65536).decode() and done.stderr.startswith("proxyvpn: error: --mtu '9'"), done.stderr
+    journal.close()
+    stream.close()
+    # A person on a terminal.
+    for variables, colour in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        seen = typescript(ours.argv(["up", "--proxy-url", "http://h:1", "--mtu", "9"]), ours.environment(variables))
+        assert ("\x1b[1;31merror:\x1b[0m --mtu '9'" in seen) == colour and ("proxyvpn: error: --mtu '9'" in seen) != colour, repr(seen)
+        assert "See: proxyvpn up --help" in seen, repr(seen)
+
+
+def typescript(argv, environment):
+    """What a command that ends by itself writes to a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, cwd="/", env=environment)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:               # everybody has closed it
+            break
+        if not part:
+            break
+        seen += part
+    os.close(master)
+    process.wait(30)
+    return seen.decode(errors="replace")
 
 
 @case("progress_on_a_terminal", timeout=90)
