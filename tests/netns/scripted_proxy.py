@@ -167,6 +167,8 @@ def pump(proxy, a, b):
     ways, peers, hung_up = (_Way(a, b), _Way(b, a)), {a.fileno(): a, b.fileno(): b}, set()
     try:
         while not all(way.done for way in ways):
+            if -1 in (a.fileno(), b.fileno()):        # stop() of the proxy has closed it
+                return "closed"
             interest = dict.fromkeys(peers, 0)
             for way in ways:
                 if way.data:
