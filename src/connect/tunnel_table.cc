@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/hex.h"
-#include "base/log.h"
 #include "connect/refusal.h"
 #include "connect/trial.h"
 #include "connect/tunnel_setup.h"
@@ -36,30 +35,6 @@ std::string random_hex() {
   std::uint8_t bytes[16] = {};
   if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) std::abort();
   return hex(bytes);
-}
-
-std::string_view name_of(End why) {
-  switch (why) {
-    case End::Open:
-      return "open";
-    case End::Closed:
-      return "closed";
-    case End::ResetByApp:
-      return "reset by the application";
-    case End::ResetByProxy:
-      return "reset by the proxy's side";
-    case End::Refused:
-      return "refused by the proxy";
-    case End::ProxyTrouble:
-      return "proxy trouble";
-    case End::TimedOut:
-      return "no answer in time";
-    case End::NoSocket:
-      return "no socket";
-    case End::Stopped:
-      return "stopped";
-  }
-  return "";
 }
 
 }  // namespace
@@ -150,6 +125,7 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
         health_.trouble() != Trouble::Unreachable && health_.take_retry(reactor_.now());
     if (!is_probe) {
       ++counters_.refused_proxy_lost;
+      if (options_.verbose) log_refused(flow.key(), "the proxy is lost");
       flow.refuse(refusal_for_trouble(Trouble::Unreachable));
       return;
     }
@@ -166,6 +142,7 @@ void TunnelTable::on_syn(stack::TcpFlow& flow) noexcept {
   }
   if (comes_back(flow.key())) {
     const Endpoint target = flow.key().destination;
+    if (options_.verbose) log_refused(flow.key(), "the proxy asks itself");
     flow.refuse(refusal_for_trouble(Trouble::Loop));
     break_loop(target);
     return;
@@ -376,21 +353,6 @@ void TunnelTable::probe_ended(int err) noexcept {
   }
   addresses_.failed(address);
   report_trouble(Trouble::Unreachable, 0, err);
-}
-
-void TunnelTable::log_end(const Tunnel& tunnel, End why) const noexcept {
-  const auto ms =
-      std::chrono::duration_cast<milliseconds>(reactor_.now() - tunnel.started_).count();
-  std::vector<log::Field> fields = {{"id", flow_id_text(tunnel.id_)},
-                                    {"from", to_string(tunnel.key_.source)},
-                                    {"to", authority(target_of(tunnel.key_.destination))},
-                                    {"end", name_of(why)},
-                                    {"status", tunnel.status_},
-                                    {"ms", ms},
-                                    {"up", tunnel.bytes_up_},
-                                    {"down", tunnel.bytes_down_}};
-  if (!tunnel.reason_.empty()) fields.emplace_back("reason", tunnel.reason_);
-  log::write(log::Level::Debug, "connection", fields);
 }
 
 }  // namespace proxyvpn::connect

@@ -126,6 +126,7 @@ class TunnelTable final : public stack::FlowAcceptor {
   [[nodiscard]] bool comes_back(const stack::FlowKey& key) const noexcept;
   void break_loop(const Endpoint& target) noexcept;
   void log_end(const Tunnel& tunnel, End why) const noexcept;
+  void log_refused(const stack::FlowKey& key, std::string_view reason) noexcept;  // at once
 
   event::Reactor& reactor_;
   SocketSource& sockets_;

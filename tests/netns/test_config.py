@@ -19,7 +19,7 @@ import scripted_proxy
 import servers
 import snapshot
 from cases import case
-from client import VIA_PROXY, both, expect_refused, expect_way
+from client import ERROR, VIA_PROXY, both, expect_refused, expect_way
 from lab import wait_until
 
 USER_FILE = "/run/lab/.config/proxyvpn/config.toml"       # HOME is /run/lab
@@ -255,6 +255,14 @@ def test_log_forms(lab):
     ours.secrets.append("hunter2-of-logs")
     expect_way(both(lab, labs.WEB), VIA_PROXY)
     daemon.wait_log(r'"message":"connection"', count=2)
+    # Those that are refused at once have a line and a number too.
+    proxy.stop()
+    refused = 0
+    for result in [*both(lab, labs.WEB), *both(lab, labs.WEB)]:
+        refused += result.kind == ERROR
+    assert refused == 4
+    daemon.wait_log(r'"message":"connection".*"reason":"the proxy is lost"', count=3)
+    proxy.start()
     scenes.finish(ours, daemon)
     # Standard output, which is for a person, goes into the same file here.
     words = ("proxyvpn is up: ", "  ", "DNS bypass IPs: ")
@@ -263,7 +271,7 @@ def test_log_forms(lab):
     records = [json.loads(line) for line in daemon.log().splitlines() if line not in person]
     assert all(list(record) == ["time", "level", "pid", "message", "fields"] for record in records), records
     connections = [record for record in records if record["message"] == "connection"]
-    assert len({record["fields"]["id"] for record in connections}) == len(connections) >= 2, connections
+    assert len({record["fields"]["id"] for record in connections}) == len(connections) >= 6, connections
     assert all(record["level"] == "debug" and record["time"].endswith("Z") for record in connections), connections
     # The journal: a socket in its place, and standard error as the stream that JOURNAL_STREAM names.
     os.makedirs("/run/systemd/journal", exist_ok=True)
