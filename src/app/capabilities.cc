@@ -75,8 +75,8 @@ Result<> keep_only(std::span<const cap_value_t> capabilities) {
 }
 
 Result<> keep_supervisor_capabilities() {
-  static constexpr std::array<cap_value_t, 5> of_root{CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID,
-                                                      CAP_SETPCAP, CAP_KILL};
+  static constexpr std::array<cap_value_t, 6> of_root{CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID,
+                                                      CAP_SETPCAP,   CAP_KILL,   CAP_DAC_OVERRIDE};
   const bool root = ::geteuid() == 0;
   return keep_only(std::span(of_root).first(root ? of_root.size() : 1));
 }

@@ -38,8 +38,9 @@ auto with_net_admin(Call&& call) {
 }
 
 // What a supervisor may keep: CAP_NET_ADMIN, and when it runs as root what it takes to give its
-// children another user and to end them again (CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL). All
-// of them permitted as far as they are now, none effective, none inheritable or ambient.
+// children another user and to end them again (CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL), and
+// to make a control group (CAP_DAC_OVERRIDE). All of them permitted as far as they are now, none
+// effective, none inheritable or ambient.
 Result<> keep_supervisor_capabilities();
 
 // Exactly these permitted (those of them that are now), none effective; inheritable and ambient

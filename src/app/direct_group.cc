@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "app/capabilities.h"
 #include "base/unique_fd.h"
 
 namespace proxyvpn::app {
@@ -55,6 +56,8 @@ Result<> DirectGroup::add(pid_t process) const {
 }
 
 Result<DirectGroup> open_direct_group() {
+  // The root of the hierarchy is read-only (mode 0555), for root too.
+  const RaisedCapability raised(CAP_DAC_OVERRIDE);
   const std::string hierarchy = find_hierarchy();
   if (hierarchy.empty()) {
     return fail(Code::Unsupported, "exec --direct needs cgroup v2, and none is mounted here");
@@ -82,6 +85,7 @@ Result<DirectGroup> open_direct_group() {
 }
 
 Result<> remove_direct_group() {
+  const RaisedCapability raised(CAP_DAC_OVERRIDE);
   const std::string hierarchy = find_hierarchy();
   const std::string path = hierarchy + "/" + kDirectGroup;
   struct stat info {};

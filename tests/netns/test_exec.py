@@ -134,6 +134,7 @@ def private_groups(lab):
         file.write(str(os.getpid()))
     kernel.unshare(CLONE_NEWCGROUP)
     kernel.mount("none", ROOT, "cgroup2")
+    os.chmod(ROOT, 0o555)   # as the kernel makes the root of a machine's hierarchy
 
 
 def _rmdir(path):
