@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "app/client_options.h"
+#include "app/complain.h"
 #include "app/metrics_text.h"
 #include "app/status_command.h"
 
@@ -13,10 +14,7 @@ namespace {
 int print_metrics(const Config& config) {
   const auto status = read_status(config);
   const auto text = status ? metrics_text(*status) : tl::unexpected(status.error());
-  if (!text) {
-    std::fprintf(stderr, "proxyvpn: error: %s\n", text.error().message.c_str());
-    return 1;
-  }
+  if (!text) return complain(text.error().message);
   std::fputs(text->c_str(), stdout);
   return 0;
 }

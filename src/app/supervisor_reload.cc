@@ -7,7 +7,6 @@
 #include "base/log.h"
 
 namespace proxyvpn::app {
-namespace {}  // namespace
 
 std::string Supervisor::begin_reload() {
   if (phase_ == Phase::Stopping || phase_ == Phase::Done) {

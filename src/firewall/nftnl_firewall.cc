@@ -202,9 +202,8 @@ Result<> NftnlFirewall::verify(const Ruleset& ruleset) {
     if (!have->table.present || have->table.flags != flags || have->content.rules != rules ||
         have->structure != structure(want)) {
       std::string text = doing;
-      text.append(": the kernel took table ").append(to_string(want.family)).append(" ");
-      text.append(want.name).append(" with ").append(size_text(rules, flags));
-      text.append(", and now has ");
+      text.append(": the kernel took table ").append(place(want)).append(" with ");
+      text.append(size_text(rules, flags)).append(", and now has ");
       return fail(Code::System, text.append(size_text(have->content.rules, have->table.flags)));
     }
     print += fingerprint_of(want, *have);
